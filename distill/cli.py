@@ -1,0 +1,32 @@
+"""The umbrella command: `distill VERB`. Importing this file imports no verb."""
+
+from distill.core.command import Entry, main
+
+COMMANDS = {
+    "quickstart": Entry(
+        "distill.quickstart", "Walk from dialogues to a judged 4-bit student, offline."
+    ),
+    "gather": Entry(
+        "distill.gather", "Read a corpus into dialogues, privileged fields and responses."
+    ),
+    "compose": Entry("distill.compose", "Compose SFT and preference sets by the paper's rules."),
+    "train": Entry(
+        "distill.train", "Train a student by a recipe.", "train", ("torch", "trl", "peft")
+    ),
+    "export": Entry("export.__main__", "Write the student as a file for the device, and check it."),
+    "runtime": Entry("runtime.__main__", "Serve a file locally, or talk to it."),
+    "eval": Entry("eval.__main__", "Judge a candidate: answers, win rate, latency, report."),
+    "demo": Entry("demo.__main__", "Talk to a student in the browser."),
+}
+
+
+def run() -> None:
+    main(
+        "distill",
+        "Distill empathy into a model that fits a phone, and prove that it arrived.",
+        COMMANDS,
+    )
+
+
+if __name__ == "__main__":
+    run()

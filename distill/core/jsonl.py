@@ -1,0 +1,148 @@
+"""Records on disk: one JSON object a line, written whole or not at all.
+
+In: paths. Out: validated records, digests. Refused: broken lines, all of them named once
+(BadInput), files that are not there (MissingInput).
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from distill.core.errors import BadInput, MissingInput
+
+Record = TypeVar("Record", bound=BaseModel)
+SHOWN_PROBLEMS = 20
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success it is synced and takes its place."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(text, "utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    write_text(path, json.dumps(value, ensure_ascii=False, indent=1) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    try:
+        return json.loads(existing(path).read_text("utf-8"))
+    except ValueError as error:
+        raise BadInput(f"{path} is not valid JSON: {error}") from error
+
+
+def write_jsonl(path: Path, records: Iterable[BaseModel | dict[str, Any]]) -> int:
+    """Write one record a line and return how many there were."""
+    count = 0
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as lines:
+        for record in records:
+            value = (
+                record.model_dump(exclude_none=True) if isinstance(record, BaseModel) else record
+            )
+            lines.write(json.dumps(value, ensure_ascii=False) + "\n")
+            count += 1
+    return count
+
+
+def numbered_lines(path: Path) -> Iterator[tuple[int, Any]]:
+    """Line numbers (from 1) and parsed values; a line that is no JSON yields its ValueError."""
+    with existing(path).open(encoding="utf-8", errors="replace") as lines:
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                try:
+                    yield number, json.loads(line)
+                except ValueError as error:
+                    yield number, error
+
+
+def read_jsonl(path: Path, kind: type[Record]) -> list[Record]:
+    """Every record of a file; BadInput names every line that is broken."""
+    records, problems = [], Problems()
+    for number, value in numbered_lines(path):
+        try:
+            if isinstance(value, ValueError):
+                raise value
+            records.append(kind.model_validate(value))
+        except ValueError as error:
+            problems.add(f"{path}:{number}: {plain_reason(error)}")
+    problems.refuse()
+    return records
+
+
+class Problems:
+    """Broken rows, collected so that all of them are listed at once."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def add(self, line: str) -> None:
+        self.lines.append(line)
+
+    def refuse(self) -> None:
+        """Raise BadInput when there is any problem."""
+        if not self.lines:
+            return
+        shown = self.lines[:SHOWN_PROBLEMS]
+        more = len(self.lines) - len(shown)
+        tail = [f"... and {more} more"] if more else []
+        count = len(self.lines)
+        head = f"{count} broken line{'s' * (count > 1)}; mend or delete, nothing was written:"
+        raise BadInput("\n  ".join([head, *shown, *tail]) if count > 1 else f"{shown[0]}; {ADVICE}")
+
+
+ADVICE = "mend or delete that line, nothing was written"
+
+
+def plain_reason(error: ValueError) -> str:
+    """One line from a pydantic or JSON error."""
+    if isinstance(error, ValidationError):
+        parts = [
+            f"{'.'.join(str(place) for place in e['loc']) or 'record'}: {e['msg']}"
+            for e in error.errors()
+        ]
+        return "; ".join(parts)
+    if isinstance(error, json.JSONDecodeError):
+        return f"not valid JSON ({error.msg} at column {error.colno})"
+    return str(error)
+
+
+def existing(path: Path) -> Path:
+    if not path.exists():
+        raise MissingInput(f"{path} does not exist")
+    return path
+
+
+def sha256_of(path: Path) -> str:
+    """Digest of a file, or of a folder's files in name order."""
+    if path.is_dir():
+        inner = "".join(
+            f"{f.relative_to(path)}:{sha256_of(f)}\n"
+            for f in sorted(path.rglob("*"))
+            if f.is_file()
+        )
+        return hashlib.sha256(inner.encode()).hexdigest()
+    with existing(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest_text(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,38 @@
+"""Judge a candidate: answers, win rate, latency, report."""
+
+from distill.core.command import Entry, main
+
+GROUP = {
+    "answer": Entry(
+        "eval.answer",
+        "Ask a candidate for a reply to every held-out dialogue.",
+        "eval",
+        ("openai",),
+    ),
+    "winrate": Entry(
+        "eval.winrate",
+        "Compare two candidates pair by pair, in both orders.",
+        "eval",
+        ("numpy", "sklearn"),
+    ),
+    "latency": Entry(
+        "eval.latency",
+        "Measure first token, tokens per second and memory of a served file.",
+        "eval",
+        ("openai", "psutil"),
+    ),
+    "report": Entry(
+        "eval.report",
+        "Join everything that is known of an artifact on one page.",
+        "eval",
+        ("matplotlib",),
+    ),
+}
+
+
+def run() -> None:
+    main("eval", "Judge a candidate: answers, win rate, latency, report.", GROUP)
+
+
+if __name__ == "__main__":
+    run()

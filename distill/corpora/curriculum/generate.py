@@ -1,0 +1,159 @@
+"""Endless simple emotional dialogues from the event schemas.
+
+In: a seed. Out: `Example` values, always the same for the same seed and version; the events of
+`valid` and `test` never occur in `train`. Nothing is read but the package's own files.
+"""
+
+import hashlib
+import itertools
+import random
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from distill.core.records import Split, Turn
+from distill.corpora.curriculum import VERSION
+from distill.corpora.curriculum.events import Event, FollowUp, Shared, emotion_files
+from distill.corpora.curriculum.grammar import Filler, render
+
+GRADES = ("plain", "direct", "improved")
+HELD_OUT_PERCENT: Mapping[Split, int] = {"test": 5, "valid": 5}
+TURN_COUNTS, TURN_WEIGHTS = (0, 1, 2), (0.6, 0.3, 0.1)
+SENTENCE_START = re.compile(r"(^|[.!?] )([a-z])")
+
+
+@dataclass(frozen=True)
+class Example:
+    """One dialogue with a reply of each grade; a skeleton is a reply before its slots are filled."""
+
+    id: str
+    emotion: str
+    event: str
+    split: Split
+    turns: tuple[Turn, ...]
+    privileged: Mapping[str, str]
+    replies: Mapping[str, str]
+    skeletons: Mapping[str, str]
+
+
+def split_of_event(emotion: str, event: str) -> Split:
+    """By the event, so that what is tested was never told in training."""
+    percent = int(hashlib.sha256(f"{emotion}/{event}".encode()).hexdigest(), 16) % 100
+    if percent < HELD_OUT_PERCENT["test"]:
+        return "test"
+    return "valid" if percent < HELD_OUT_PERCENT["test"] + HELD_OUT_PERCENT["valid"] else "train"
+
+
+def examples(seed: int = 0, split: Split | None = None) -> Iterator[Example]:
+    """An endless stream; with `split`, only that split's events."""
+    events = [
+        (file.emotion, file.shared, event)
+        for file in emotion_files()
+        for event in file.events
+        if split is None or split_of_event(file.emotion, event.id) == split
+    ]
+    for index in itertools.count():
+        name = f"{VERSION}-{seed}-{split or 'all'}-{index}"
+        rng = random.Random(name)
+        yield example(f"curriculum-{name}", *rng.choice(events), rng)
+
+
+def example(name: str, emotion: str, shared: Shared, event: Event, rng: random.Random) -> Example:
+    fillers = {slot: rng.choice(event.fillers(slot)) for slot in event.slots}
+    count = min(rng.choices(TURN_COUNTS, TURN_WEIGHTS)[0], len(event.turns))
+    follow_ups = rng.sample(event.turns, count)
+    turns = list(dialogue(event, shared, follow_ups, fillers, rng))
+    skeletons = {
+        "plain": plain(event, shared, rng),
+        "direct": direct(event, shared, rng),
+        "improved": improved(event, shared, follow_ups, rng),
+    }
+    notes = {
+        "emotion": emotion,
+        "situation": sentences(rng.choice(event.situation), fillers),
+        "feeling": sentences(event.feeling, fillers),
+        "cause": sentences(event.cause, fillers),
+        "need": sentences(event.need, fillers),
+        "next": sentences(event.next, fillers),
+    }
+    return Example(
+        id=name,
+        emotion=emotion,
+        event=event.id,
+        split=split_of_event(emotion, event.id),
+        turns=tuple(turns),
+        privileged=notes,
+        replies={g: sentences(s, fillers, reply=True) for g, s in skeletons.items()},
+        skeletons=skeletons,
+    )
+
+
+def dialogue(
+    event: Event,
+    shared: Shared,
+    follow_ups: list[FollowUp],
+    fillers: Mapping[str, Filler],
+    rng: random.Random,
+) -> Iterator[Turn]:
+    typing = Typing(rng)
+    yield Turn(role="user", content=typing(sentences(rng.choice(event.tell), fillers)))
+    for number, turn in enumerate(follow_ups):
+        ask = rng.choice(turn.ask)
+        if number == 0 and rng.random() < 0.4:
+            ask = f"{rng.choice(shared.open)} {ask}"
+        yield Turn(role="assistant", content=sentences(ask, fillers, reply=True))
+        yield Turn(role="user", content=typing(sentences(rng.choice(turn.say), fillers)))
+
+
+def plain(event: Event, shared: Shared, rng: random.Random) -> str:
+    kind = rng.random()
+    if kind < 0.15:
+        return rng.choice(shared.plain)
+    line = rng.choice(event.plain)
+    if kind < 0.4:
+        return " ".join(rng.sample([line, rng.choice(shared.plain)], 2))
+    return line
+
+
+def direct(event: Event, shared: Shared, rng: random.Random) -> str:
+    line = rng.choice(event.direct)
+    return f"{line} {rng.choice(shared.direct)}" if rng.random() < 0.5 else line
+
+
+def improved(
+    event: Event, shared: Shared, follow_ups: list[FollowUp], rng: random.Random
+) -> str:
+    """Pick up the person's words, feel with them, be moved to help: in varied order and length."""
+    opener = [rng.choice(shared.open)] if rng.random() < 0.45 else []
+    notice = rng.choice(event.notice)
+    if follow_ups:
+        notice = rng.choice(follow_ups[-1].notice)
+    feel = [rng.choice(shared.feel)] if rng.random() < 0.85 else []
+    middle = [notice, *feel]
+    if rng.random() < 0.3:
+        middle.reverse()
+    help_lines = event.help if rng.random() < 0.7 else shared.close
+    return " ".join([*opener, *middle, rng.choice(help_lines)])
+
+
+def sentences(template: str, fillers: Mapping[str, Filler], *, reply: bool = False) -> str:
+    text = render(template, fillers, reply=reply)
+    return SENTENCE_START.sub(lambda match: match.group(1) + match.group(2).upper(), text)
+
+
+class Typing:
+    """The way one person types: with care, or without capitals, apostrophes or a last period."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self.lower = rng.random() < 0.15
+        self.no_apostrophes = rng.random() < 0.12
+        self.no_last_period = rng.random() < 0.25
+
+    def __call__(self, text: str) -> str:
+        if self.lower:
+            text = text.lower()
+        if self.no_apostrophes:
+            text = text.replace("'", "")
+        if self.no_last_period and text.endswith("."):
+            text = text[:-1]
+        return text

@@ -1,0 +1,136 @@
+"""Recipes: what `distill train` does, as one YAML file that is checked before any weight loads.
+
+In: the name of a bundled recipe or a file. Out: `TwoStep` or `Pretrain`. Refused: an unknown or
+missing key, a value out of range (BadInput), a recipe that is not there (MissingInput).
+"""
+
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from distill.core.errors import BadInput, MissingInput
+from distill.core.jsonl import plain_reason
+
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Adapter(Strict):
+    """How the weights are reached: all of them, or low-rank updates merged at the end."""
+
+    kind: Literal["full", "lora", "qlora"] = "full"
+    rank: int = Field(default=16, ge=1)
+    alpha: int = Field(default=32, ge=1)
+    dropout: Fraction = 0.05
+    targets: str | list[str] = "all-linear"
+
+
+class Step(Strict):
+    """One pass of a trainer; `batch_size` is dialogues a device, `epochs` may be a fraction."""
+
+    epochs: float = Field(default=1.0, gt=0)
+    learning_rate: float = Field(gt=0)
+    batch_size: int = Field(default=8, ge=1)
+    accumulation: int = Field(default=1, ge=1)
+    scheduler: str = "cosine"
+    warmup_fraction: Fraction = 0.05
+    weight_decay: float = Field(default=0.0, ge=0)
+
+
+class Sft(Step):
+    """Supervised fine-tuning on the response only."""
+
+    packing: bool = False
+
+
+class Dpo(Step):
+    """Direct preference optimization (arXiv 2305.18290); the reference is the SFT student."""
+
+    beta: float = Field(default=0.1, gt=0)
+    loss: str = "sigmoid"
+
+
+class TwoStep(Strict):
+    """SFT, then DPO (arXiv 2507.08151)."""
+
+    method: Literal["two-step"]
+    student: str
+    adapter: Adapter = Adapter()
+    sft: Sft
+    dpo: Dpo | None = None
+    max_length: int = Field(default=1024, ge=16)
+    precision: Precision = "auto"
+    gradient_checkpointing: bool = False
+    evaluate_every: int = Field(default=50, ge=1)
+    save_every: int = Field(default=50, ge=1)
+    seed: int = 0
+
+
+class Shape(Strict):
+    """A Llama's sizes; rows are multiples of 256 so that 4 bits are 4 bits."""
+
+    hidden: int = Field(multiple_of=256)
+    layers: int = Field(ge=1)
+    feed_forward: int = Field(multiple_of=256)
+
+
+class PretrainStage(Strict):
+    """Sample the sources by these weights until so many tokens were seen in all."""
+
+    until_tokens: int = Field(gt=0)
+    mix: dict[Literal["dialogues", "noted", "starter", "curriculum"], float]
+
+
+class Pretrain(Strict):
+    """The starter's base model, from scratch."""
+
+    method: Literal["pretrain"]
+    vocab_size: int = Field(ge=512)
+    model: Shape
+    stages: list[PretrainStage] = Field(min_length=1)
+    batch_tokens: int = Field(default=8192, ge=256)
+    matrix_rate: float = Field(gt=0)
+    vector_rate: float = Field(gt=0)
+    warmup_tokens: int = Field(gt=0)
+    decay_fraction: Fraction
+    curriculum_dialogues: int = Field(default=40_000, ge=1)
+    precision: Precision = "auto"
+    compiled: bool = True
+    evaluate_every: int = Field(default=100, ge=1)
+    save_every: int = Field(default=100, ge=1)
+    seed: int = 0
+
+
+Recipe = Annotated[TwoStep | Pretrain, Field(discriminator="method")]
+
+
+def bundled() -> list[str]:
+    folder = resources.files("distill").joinpath("recipes")
+    return sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml"))
+
+
+def recipe_text(name: str) -> str:
+    """The text of a recipe given by file or by the name of a bundled one."""
+    if Path(name).is_file():
+        return Path(name).read_text("utf-8")
+    if name in bundled():
+        return resources.files("distill").joinpath("recipes", f"{name}.yaml").read_text("utf-8")
+    raise MissingInput(f"no recipe {name}: neither a file nor one of {', '.join(bundled())}")
+
+
+def parse_recipe(text: str, where: str) -> TwoStep | Pretrain:
+    try:
+        recipe: TwoStep | Pretrain = TypeAdapter(Recipe).validate_python(yaml.safe_load(text))
+    except ValidationError as error:
+        raise BadInput(f"recipe {where}: {plain_reason(error)}") from error
+    except yaml.YAMLError as error:
+        first_line = str(error).replace("\n", " ")
+        raise BadInput(f"recipe {where} is not valid YAML: {first_line}") from error
+    return recipe

@@ -1,0 +1,102 @@
+"""The curriculum: coherent by construction, varied, seeded, and split by event."""
+
+import itertools
+import re
+from collections import Counter
+
+import pytest
+
+from distill.corpora.curriculum.events import emotion_files, parse, problems_of
+from distill.corpora.curriculum.generate import GRADES, examples, split_of_event
+from distill.corpora.curriculum.grammar import Filler, render
+
+
+@pytest.fixture(scope="module")
+def sample():
+    return list(itertools.islice(examples(seed=3), 20_000))
+
+
+def test_there_are_several_hundred_events_in_thirty_two_emotions():
+    files = emotion_files()
+    assert len(files) == 32
+    assert sum(len(file.events) for file in files) >= 400
+
+
+def test_no_event_can_make_an_incoherent_dialogue():
+    assert [p for file in emotion_files() for event in file.events for p in problems_of(event)] == []
+
+
+def test_the_same_seed_gives_the_same_dialogues():
+    first, second = (list(itertools.islice(examples(seed=7), 50)) for _ in range(2))
+    assert first == second
+    assert first != list(itertools.islice(examples(seed=8), 50))
+
+
+def test_no_reply_skeleton_is_in_more_than_two_in_a_thousand_lines(sample):
+    for grade in GRADES:
+        most = Counter(e.skeletons[grade] for e in sample).most_common(1)[0]
+        assert most[1] / len(sample) <= 0.002, most
+
+
+def test_no_slot_is_left_open_and_every_sentence_starts_with_a_capital(sample):
+    for e in sample:
+        for reply in e.replies.values():
+            assert not re.search(r"[{}|$]", reply), reply
+            assert not re.search(r"(^|[.!?] )[a-z]", reply), reply
+            assert not re.search(r"\b(my|our) \b(?=\1)", reply), reply
+
+
+def test_improved_replies_are_of_conversational_length(sample):
+    words = [len(e.replies["improved"].split()) for e in sample]
+    assert 20 <= sum(words) / len(words) <= 36
+    assert max(words) <= 97
+
+
+def test_held_out_events_never_occur_in_train():
+    train = {(e.emotion, e.event) for e in itertools.islice(examples(1, "train"), 5000)}
+    test = {(e.emotion, e.event) for e in itertools.islice(examples(1, "test"), 500)}
+    assert test and not train & test
+    assert all(split_of_event(*event) == "test" for event in test)
+
+
+def test_a_dialogue_ends_with_the_user_and_alternates(sample):
+    for e in sample[:2000]:
+        roles = [turn.role for turn in e.turns]
+        assert roles == ["user", "assistant"] * (len(roles) // 2) + ["user"]
+
+
+def test_three_million_tokens_are_there_on_demand(sample):
+    words = sum(len(t.content.split()) for e in sample for t in e.turns)
+    words += sum(len(r.split()) for e in sample for r in e.replies.values())
+    texts = {e.replies["improved"] for e in sample}
+    assert words > 1_500_000
+    assert len(texts) > 0.97 * len(sample)
+
+
+def test_what_the_person_owns_becomes_yours_in_the_reply():
+    fillers = {"who": Filler("my sister", "she")}
+    assert render("{Who} lost {who:his} keys.", fillers, reply=True) == "Your sister lost her keys."
+    assert render("I saw {who}.", fillers) == "I saw my sister."
+
+
+def test_a_reply_that_names_what_was_not_said_is_refused():
+    text = """
+emotion: sad
+shared: {open: &a [x., x., x., x., x., x., x., x., x., x., x., x., x., x.], feel: *a, close: *a, direct: *a, plain: *a}
+events:
+- id: e
+  slots: {who: $friend, pet: $pet}
+  tell: &t ["{Who} left.", "a {who}", "b {who}", "c {who}", "d {who}"]
+  turns: [{ask: [Why?], say: [no, yes], notice: [ok, fine]}]
+  notice: ["Poor {pet}.", a, b, c, d]
+  help: [a, b, c, d]
+  direct: [a, b]
+  plain: [a, b, c]
+  situation: [s]
+  feeling: f
+  cause: c
+  need: n
+  next: x
+"""
+    with pytest.raises(ValueError, match=r"sad.yaml: e: slot \['pet'\] is not in every line"):
+        parse(text, "sad.yaml")

@@ -81,11 +81,14 @@ class Shape(Strict):
     feed_forward: int = Field(multiple_of=256)
 
 
+Source = Literal["dialogues", "noted", "starter", "curriculum"]
+
+
 class PretrainStage(Strict):
     """Sample the sources by these weights until so many tokens were seen in all."""
 
     until_tokens: int = Field(gt=0)
-    mix: dict[Literal["dialogues", "noted", "starter", "curriculum"], float]
+    mix: dict[Source, float]
 
 
 class Pretrain(Strict):
@@ -113,7 +116,9 @@ Recipe = Annotated[TwoStep | Pretrain, Field(discriminator="method")]
 
 def bundled() -> list[str]:
     folder = resources.files("distill").joinpath("recipes")
-    return sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml"))
+    return sorted(
+        f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml")
+    )
 
 
 def recipe_text(name: str) -> str:

@@ -73,7 +73,7 @@ def batches(sources: Sequence[Source], batch_tokens: int, seed: int) -> Iterator
     documents = draw(sources, rng)
     while True:
         shelves: dict[int, list[Sequence[int]]] = {width: [] for width in WIDTHS}
-        window = []
+        window: list[tuple[int, list[Sequence[int]]]] = []
         while sum(len(b) * w for w, b in window) < 32 * batch_tokens:
             document = next(documents)[: WIDTHS[-1]]
             width = next(w for w in WIDTHS if len(document) <= w)
@@ -168,7 +168,7 @@ def pretrain(
                 for group in optimizer.param_groups:
                     group["lr"] = rate * factor
             loss = loss_of(student, batch_BT, bf16=bf16)
-            loss.backward()
+            torch.autograd.backward(loss)
             torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
             for optimizer in optimizers:
                 optimizer.step()

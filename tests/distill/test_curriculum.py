@@ -23,7 +23,9 @@ def test_there_are_several_hundred_events_in_thirty_two_emotions():
 
 
 def test_no_event_can_make_an_incoherent_dialogue():
-    assert [p for file in emotion_files() for event in file.events for p in problems_of(event)] == []
+    assert [
+        p for file in emotion_files() for event in file.events for p in problems_of(event)
+    ] == []
 
 
 def test_the_same_seed_gives_the_same_dialogues():
@@ -82,7 +84,12 @@ def test_what_the_person_owns_becomes_yours_in_the_reply():
 def test_a_reply_that_names_what_was_not_said_is_refused():
     text = """
 emotion: sad
-shared: {open: &a [x., x., x., x., x., x., x., x., x., x., x., x., x., x.], feel: *a, close: *a, direct: *a, plain: *a}
+shared:
+  open: &a [x., x., x., x., x., x., x., x., x., x., x., x., x., x.]
+  feel: *a
+  close: *a
+  direct: *a
+  plain: *a
 events:
 - id: e
   slots: {who: $friend, pet: $pet}

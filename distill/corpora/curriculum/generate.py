@@ -24,7 +24,7 @@ SENTENCE_START = re.compile(r"(^|[.!?] )([a-z])")
 
 @dataclass(frozen=True)
 class Example:
-    """One dialogue with a reply of each grade; a skeleton is a reply before its slots are filled."""
+    """One dialogue with a reply of each grade; a skeleton is a reply with open slots."""
 
     id: str
     emotion: str
@@ -120,9 +120,7 @@ def direct(event: Event, shared: Shared, rng: random.Random) -> str:
     return f"{line} {rng.choice(shared.direct)}" if rng.random() < 0.5 else line
 
 
-def improved(
-    event: Event, shared: Shared, follow_ups: list[FollowUp], rng: random.Random
-) -> str:
+def improved(event: Event, shared: Shared, follow_ups: list[FollowUp], rng: random.Random) -> str:
     """Pick up the person's words, feel with them, be moved to help: in varied order and length."""
     opener = [rng.choice(shared.open)] if rng.random() < 0.45 else []
     notice = rng.choice(event.notice)

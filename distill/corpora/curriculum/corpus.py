@@ -1,0 +1,38 @@
+"""The curriculum as a corpus: `count` dialogues, nine in ten of them for training."""
+
+import itertools
+from collections.abc import Iterator
+
+from distill.core.records import SPLITS, Dialogue, Privileged, Response
+from distill.corpora.curriculum.generate import Example, examples
+from distill.corpora.item import Item
+from distill.corpora.starter import RATINGS
+
+SHARE = {"train": 0.9, "valid": 0.05, "test": 0.05}
+
+
+def curriculum_items(count: int, seed: int = 0) -> Iterator[Item]:
+    for split in SPLITS:
+        for example in itertools.islice(examples(seed, split), round(count * SHARE[split])):
+            yield item_of(example)
+
+
+def item_of(example: Example) -> Item:
+    return Item(
+        dialogue=Dialogue(
+            id=example.id, source="curriculum", turns=list(example.turns), split=example.split
+        ),
+        privileged=Privileged(dialogue_id=example.id, fields=dict(example.privileged)),
+        responses=tuple(
+            Response(
+                id=f"{example.id}/{grade}",
+                dialogue_id=example.id,
+                text=example.replies[grade],
+                author="curriculum",
+                strategy=grade,
+                improves=f"{example.id}/direct" if grade == "improved" else None,
+                rating=rating,
+            )
+            for grade, rating in RATINGS.items()
+        ),
+    )

@@ -1,0 +1,44 @@
+"""The bundled starter dialogues: 900 with three graded responses each, ours, Apache-2.0."""
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from distill.core.records import Dialogue, Privileged, Response, Turn
+from distill.corpora.item import Item, split_by_id
+
+RATINGS = {"plain": 1, "direct": 2, "improved": 3}
+
+
+@cache
+def read_starter() -> tuple[Item, ...]:
+    text = resources.files("distill").joinpath("starter", "dialogues.jsonl").read_text("utf-8")
+    return tuple(item_of(json.loads(line)) for line in text.splitlines())
+
+
+def item_of(raw: Mapping[str, Any]) -> Item:
+    name = raw["id"]
+    fields = {"emotion": raw["emotion"], "situation": raw["situation"], **raw["privileged"]}
+    return Item(
+        dialogue=Dialogue(
+            id=name,
+            source="starter",
+            turns=[Turn(**turn) for turn in raw["turns"]],
+            split=split_by_id(name),
+        ),
+        privileged=Privileged(dialogue_id=name, fields=fields),
+        responses=tuple(
+            Response(
+                id=f"{name}/{grade}",
+                dialogue_id=name,
+                text=raw["responses"][grade],
+                author="starter",
+                strategy=grade,
+                improves=f"{name}/direct" if grade == "improved" else None,
+                rating=rating,
+            )
+            for grade, rating in RATINGS.items()
+        ),
+    )

@@ -1,0 +1,186 @@
+"""The whole walk: dialogues, training sets, a student, a 4-bit file, answers, verdicts, a report.
+
+In: nothing (offline, on the bundled starter), or `--base` with a name or folder of a real small
+model. Out: `runs/quickstart/` with `student/`, `edge/*.gguf` and `report/`. A step that is done
+is skipped, so a killed walk continues where it stopped.
+"""
+
+import json
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from distill.core.command import Outcome, command
+from distill.core.errors import CheckFailed, KindredError
+from distill.core.jsonl import read_json, write_json
+from distill.core.progress import bar, say
+
+CURRICULUM_DIALOGUES = 9000
+SUGGESTED_BASE = "HuggingFaceTB/SmolLM2-135M-Instruct"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command of the walk and the files that prove that it ran."""
+
+    name: str
+    words: tuple[str, ...]
+    outputs: tuple[Path, ...]
+
+    def __str__(self) -> str:
+        return shlex.join(("distill", *self.words))
+
+
+def starter_base() -> str:
+    return str(resources.files("distill").joinpath("starter", "base"))
+
+
+def steps(out: Path, base: str | None) -> list[Step]:
+    """The walk as a list; with `base`, the same walk on all 900 dialogues for a real model."""
+    data, sets, student, edge = out / "data", out / "sets", out / "student", out / "edge"
+    student_file, base_file = edge / "student-Q4_K_M.gguf", edge / "base-Q4_K_M.gguf"
+    test = sets / "test.jsonl"
+    recipe = "starter" if base is None else "small"
+    corpora = (
+        ("starter", "--parts", "f", "curriculum", "--count", str(CURRICULUM_DIALOGUES))
+        if base is None
+        else ("starter",)
+    )
+    start = starter_base() if base is None else base
+
+    def step(name: str, line: Sequence[object], *outputs: Path) -> Step:
+        return Step(name, tuple(str(word) for word in line), outputs)
+
+    def export(folder: object, name: str, file: Path) -> Step:
+        words = ["export", "gguf", folder, "--bits", 4, "--out", file, "--text", test]
+        return step(f"export {name}", words, file)
+
+    def answer(file: Path, name: str) -> Step:
+        target = out / "answers" / f"{name}.jsonl"
+        words = ["eval", "answer", file, "--name", name, "--dialogues", test, "--out", target]
+        return step(f"answer {name}", words, target)
+
+    judged = ["eval", "winrate", out / "answers/student.jsonl", out / "answers/base.jsonl"]
+    latency = ["eval", "latency", student_file, "--dialogues", test, "--out", out / "latency.json"]
+    train = ["train", recipe, "--student", start, "--data", sets, "--out", student, "--resume"]
+    return [
+        step("gather", ["gather", *corpora, "--out", data], data / "dialogues.jsonl"),
+        step("compose", ["compose", data, "--rule", "improved", "--out", sets], test),
+        step("train", train, student / "kindred.json"),
+        export(student, "student", student_file),
+        export(start, "base", base_file),
+        answer(student_file, "student"),
+        answer(base_file, "base"),
+        step(
+            "winrate",
+            [*judged, "--dialogues", test, "--judge", "offline", "--out", out / "judged"],
+            out / "judged/winrate.json",
+        ),
+        step("latency", latency, out / "latency.json"),
+        step("report", ["eval", "report", out], out / "report/report.html"),
+    ]
+
+
+def run_step(step: Step, log: Path) -> dict[str, Any]:
+    """Run one command as a person would; its remarks go to the log."""
+    argv = [sys.executable, "-m", "distill", *step.words, "--json"]
+    with log.open("a") as remarks:
+        remarks.write(f"$ {step}\n")
+        remarks.flush()
+        done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=remarks, text=True, check=False)
+    if done.returncode:
+        last = log.read_text("utf-8").strip().splitlines()[-1]
+        kind = CheckFailed if done.returncode == 1 else KindredError
+        raise kind(f"{step.name} stopped: {last.removeprefix('error: ')} (all remarks: {log})")
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+def walk(todo: Sequence[Step], out: Path) -> Iterator[tuple[Step, dict[str, Any], float]]:
+    """Run what is not done yet; yield every step with its result and its seconds."""
+    state_path = out / "quickstart.json"
+    state = read_json(state_path) if state_path.exists() else {}
+    fresh = False
+    with bar() as progress:
+        task = progress.add_task("quickstart", total=len(todo))
+        for step in todo:
+            progress.update(task, description=step.name)
+            known = state.get(step.name, {})
+            done = known.get("words") == list(step.words) and all(f.exists() for f in step.outputs)
+            if fresh or not done:
+                fresh = True
+                progress.console.print(f"$ {step}", markup=False, highlight=False)
+                started = time.monotonic()
+                result = run_step(step, out / "quickstart.log")
+                seconds = time.monotonic() - started
+                known = {"words": list(step.words), "result": result, "seconds": seconds}
+                state[step.name] = known
+                write_json(state_path, state)
+            else:
+                progress.console.print(f"# done before: {step}", markup=False, highlight=False)
+            progress.advance(task)
+            yield step, known["result"], known["seconds"]
+
+
+def summary(results: dict[str, Any], seconds: dict[str, float], out: Path) -> Table:
+    win, latency, file = results["winrate"], results["latency"], results["export student"]
+    table = Table(title=f"{out}: {sum(seconds.values()) / 60:.1f} minutes", show_header=False)
+    rows = {
+        "student wins against its base": (
+            f"{win['win_rate']:.0%} of decided pairs "
+            f"({win['interval'][0]:.0%} to {win['interval'][1]:.0%}; ties {win['ties']}, "
+            f"unreadable {win['unreadable']})"
+        ),
+        "the judge": f"{win['judge']}: {win['agreement_note']}",
+        "the file": (
+            f"{file['path']}: {file['size_bytes'] / 1e6:.1f} MB, "
+            f"{file['bits_per_weight']:.2f} bits per weight, gate passed"
+        ),
+        "first token": f"{latency['first_token_s'] * 1000:.0f} ms (median)",
+        "speed": f"{latency['tokens_per_s']:.0f} tokens per second",
+        "peak memory": f"{latency['peak_memory_bytes'] / 1e6:.0f} MB",
+        "report": str(out / "report/report.html"),
+    }
+    for name, value in rows.items():
+        table.add_row(name, value)
+    return table
+
+
+@command
+def run(
+    out: Annotated[Path, typer.Option(help="Where everything of this walk lives.")] = Path(
+        "runs/quickstart"
+    ),
+    base: Annotated[
+        str | None, typer.Option(help="A model name or folder to start from, instead of ours.")
+    ] = None,
+) -> Outcome:
+    """Walk from dialogues to a judged 4-bit student; offline, in minutes."""
+    out.mkdir(parents=True, exist_ok=True)
+    results: dict[str, Any] = {}
+    seconds: dict[str, float] = {}
+    for step, result, took in walk(steps(out, base), out):
+        results[step.name], seconds[step.name] = result, took
+    file = results["export student"]["path"]
+    say("")
+    return Outcome(
+        {"out": str(out), "seconds": seconds, **results},
+        [
+            summary(results, seconds, out),
+            "Next:",
+            f"  distill runtime chat {file}",
+            f"  distill demo chat {file}",
+            f"  distill quickstart --base {SUGGESTED_BASE} --out runs/smollm2",
+            "The starter is a toy that shows the walk. For real use start from a real small model,"
+            " as the last line does (it needs a network once).",
+        ],
+    )

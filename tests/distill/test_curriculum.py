@@ -8,7 +8,7 @@ import pytest
 
 from distill.corpora.curriculum.events import emotion_files, parse, problems_of
 from distill.corpora.curriculum.generate import GRADES, examples, split_of_event
-from distill.corpora.curriculum.grammar import Filler, render
+from distill.corpora.curriculum.grammar import SECOND_PERSON, Filler, render
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,9 @@ def test_three_million_tokens_are_there_on_demand(sample):
 
 def test_what_the_person_owns_becomes_yours_in_the_reply():
     fillers = {"who": Filler("my sister", "she")}
-    assert render("{Who} lost {who:his} keys.", fillers, reply=True) == "Your sister lost her keys."
+    assert (
+        render("{Who} lost {who:his} keys.", fillers, SECOND_PERSON) == "Your sister lost her keys."
+    )
     assert render("I saw {who}.", fillers) == "I saw my sister."
 
 
@@ -94,7 +96,7 @@ events:
 - id: e
   slots: {who: $friend, pet: $pet}
   tell: &t ["{Who} left.", "a {who}", "b {who}", "c {who}", "d {who}"]
-  turns: [{ask: [Why?], say: [no, yes], notice: [ok, fine]}]
+  turns: [{ask: [Why?], say: [maybe, sure], notice: [ok, fine]}]
   notice: ["Poor {pet}.", a, b, c, d]
   help: [a, b, c, d]
   direct: [a, b]

@@ -14,7 +14,13 @@ from dataclasses import dataclass
 from distill.core.records import Split, Turn
 from distill.corpora.curriculum import VERSION
 from distill.corpora.curriculum.events import Event, FollowUp, Shared, emotion_files
-from distill.corpora.curriculum.grammar import Filler, render
+from distill.corpora.curriculum.grammar import (
+    FIRST_PERSON,
+    SECOND_PERSON,
+    THIRD_PERSON,
+    Filler,
+    render,
+)
 
 GRADES = ("plain", "direct", "improved")
 HELD_OUT_PERCENT: Mapping[Split, int] = {"test": 5, "valid": 5}
@@ -71,10 +77,10 @@ def example(name: str, emotion: str, shared: Shared, event: Event, rng: random.R
     notes = {
         "emotion": emotion,
         "situation": sentences(rng.choice(event.situation), fillers),
-        "feeling": sentences(event.feeling, fillers),
-        "cause": sentences(event.cause, fillers),
-        "need": sentences(event.need, fillers),
-        "next": sentences(event.next, fillers),
+        "feeling": sentences(event.feeling, fillers, THIRD_PERSON),
+        "cause": sentences(event.cause, fillers, THIRD_PERSON),
+        "need": sentences(event.need, fillers, THIRD_PERSON),
+        "next": sentences(event.next, fillers, THIRD_PERSON),
     }
     return Example(
         id=name,
@@ -83,7 +89,7 @@ def example(name: str, emotion: str, shared: Shared, event: Event, rng: random.R
         split=split_of_event(emotion, event.id),
         turns=tuple(turns),
         privileged=notes,
-        replies={g: sentences(s, fillers, reply=True) for g, s in skeletons.items()},
+        replies={g: sentences(s, fillers, SECOND_PERSON) for g, s in skeletons.items()},
         skeletons=skeletons,
     )
 
@@ -101,7 +107,7 @@ def dialogue(
         ask = rng.choice(turn.ask)
         if number == 0 and rng.random() < 0.4:
             ask = f"{rng.choice(shared.open)} {ask}"
-        yield Turn(role="assistant", content=sentences(ask, fillers, reply=True))
+        yield Turn(role="assistant", content=sentences(ask, fillers, SECOND_PERSON))
         yield Turn(role="user", content=typing(sentences(rng.choice(turn.say), fillers)))
 
 
@@ -134,8 +140,10 @@ def improved(event: Event, shared: Shared, follow_ups: list[FollowUp], rng: rand
     return " ".join([*opener, *middle, rng.choice(help_lines)])
 
 
-def sentences(template: str, fillers: Mapping[str, Filler], *, reply: bool = False) -> str:
-    text = render(template, fillers, reply=reply)
+def sentences(
+    template: str, fillers: Mapping[str, Filler], person: Mapping[str, str] = FIRST_PERSON
+) -> str:
+    text = render(template, fillers, person)
     return SENTENCE_START.sub(lambda match: match.group(1) + match.group(2).upper(), text)
 
 

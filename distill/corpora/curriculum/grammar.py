@@ -19,6 +19,7 @@ PRONOUNS = {
     "it": {"he": "it", "him": "it", "his": "its", "himself": "itself"},
     "they": {"he": "they", "him": "them", "his": "their", "himself": "themselves"},
 }
+FIRST_PERSON: Mapping[str, str] = {}
 SECOND_PERSON = {
     "my": "your",
     "our": "your",
@@ -45,16 +46,27 @@ class Filler:
         return cls(text.strip(), pronoun.strip() or "it")
 
 
+THIRD_PERSON = {
+    "my": "their",
+    "our": "their",
+    "mine": "theirs",
+    "me": "them",
+    "myself": "themselves",
+}
+
+
 def slots_of(template: str) -> set[str]:
     return {match.group(1).lower() for match in SLOT.finditer(template)}
 
 
-def to_second_person(text: str) -> str:
-    return " ".join(SECOND_PERSON.get(word.lower(), word) for word in text.split(" "))
+def in_person(text: str, words: Mapping[str, str]) -> str:
+    return " ".join(words.get(word.lower(), word) for word in text.split(" "))
 
 
-def render(template: str, fillers: Mapping[str, Filler], *, reply: bool = False) -> str:
-    """Fill the slots; with `reply`, in the person of the one who answers."""
+def render(
+    template: str, fillers: Mapping[str, Filler], person: Mapping[str, str] = FIRST_PERSON
+) -> str:
+    """Fill the slots in the person of the one who speaks: the teller, the listener, a note."""
 
     def fill(match: re.Match[str]) -> str:
         name, form = match.groups()
@@ -62,7 +74,7 @@ def render(template: str, fillers: Mapping[str, Filler], *, reply: bool = False)
         if form:
             text = PRONOUNS[filler.pronoun][form.lower()]
             return text.capitalize() if form[0].isupper() else text
-        text = to_second_person(filler.text) if reply else filler.text
+        text = in_person(filler.text, person)
         return text[:1].upper() + text[1:] if name[0].isupper() else text
 
     return SLOT.sub(fill, template)

@@ -113,7 +113,7 @@ def dialogue(
 
 def plain(event: Event, shared: Shared, rng: random.Random) -> str:
     kind = rng.random()
-    if kind < 0.15:
+    if kind < 0.08:
         return rng.choice(shared.plain)
     line = rng.choice(event.plain)
     if kind < 0.4:

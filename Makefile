@@ -28,7 +28,8 @@ lint: setup
 # Pretrain the starter base; hours on two cores, minutes on a GPU; continues where it stopped.
 # make base ED=path/to/empathetic_dialogues
 base: setup
-	$(BIN)/distill train base --data $(ED) --out runs/base
+	$(BIN)/distill gather empathetic-dialogues=$(ED) --out runs/empathetic
+	$(BIN)/distill train base --data runs/empathetic --out runs/base --resume
 
 # Measure the offline scorer against people: make agreement RATED=path/to/human_4llm_ratings.csv
 agreement: setup

@@ -6,9 +6,14 @@ from collections.abc import Iterator
 from distill.core.records import SPLITS, Dialogue, Privileged, Response
 from distill.corpora.curriculum.generate import Example, examples
 from distill.corpora.item import Item
+from distill.corpora.reading import Problems, Reading, Request
 from distill.corpora.starter import RATINGS
 
 SHARE = {"train": 0.96, "valid": 0.02, "test": 0.02}
+
+
+def read(request: Request, problems: Problems) -> Reading:
+    return Reading(list(curriculum_items(request.count, request.seed)))
 
 
 def curriculum_items(count: int, seed: int = 0) -> Iterator[Item]:

@@ -1,0 +1,129 @@
+"""Read corpora into dialogues, what only a teacher may read, and the responses there are.
+
+In: names of corpora, `NAME=PATH` for those that are read from files. Out: a folder with
+`dialogues.jsonl`, `privileged.jsonl`, `responses.jsonl` and `gather.json`. Refused: a corpus
+that is not known, files that are not there, broken rows (all of them named once); then nothing
+is written.
+
+Every conversation is in one split only. When two corpora hold the same one, it is kept once,
+in the split that comes last in train, valid, test; then near-duplicates across splits go.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from distill.core.command import Outcome, command
+from distill.core.errors import BadInput
+from distill.core.folder import replacing_folder
+from distill.core.jsonl import Problems, write_json, write_jsonl
+from distill.core.progress import say
+from distill.core.records import SPLITS
+from distill.corpora.item import Item
+from distill.corpora.near_duplicates import RANK, THRESHOLD, drop_near_duplicates
+from distill.corpora.reading import Reading, Request
+from distill.corpora.table import CORPORA, reader
+
+FILES = ("dialogues.jsonl", "privileged.jsonl", "responses.jsonl", "gather.json")
+KNOWN = "; ".join(f"{name}: {corpus.help}" for name, corpus in CORPORA.items())
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """The items that were kept, and what `gather.json` says of them."""
+
+    items: list[Item]
+    report: dict[str, Any]
+
+
+def gather(sources: Sequence[str], request: Request | None = None) -> Gathered:
+    """Read every source and keep each conversation once; BadInput names all broken rows."""
+    request = request or Request()
+    problems = Problems()
+    readings = {}
+    for source in sources:
+        name, _, path = source.partition("=")
+        wanted = replace(request, path=Path(path) if path else None)
+        readings[source] = reader(name)(wanted, problems)
+    problems.refuse()
+    found = [item for reading in readings.values() for item in reading.items]
+    once = once_each(found)
+    kept, near = drop_near_duplicates(once)
+    if not kept:
+        raise BadInput(f"no dialogues in {', '.join(sources)}; nothing was written")
+    report = {
+        "corpora": [described(source, reading) for source, reading in readings.items()],
+        "counts": counts_of(kept),
+        "repeated_conversations": len(found) - len(once),
+        "near_duplicates": {"threshold": THRESHOLD, "removed": len(near), "near_to": near},
+        "seed": request.seed,
+    }
+    return Gathered(kept, report)
+
+
+def once_each(items: Sequence[Item]) -> list[Item]:
+    """One item for each conversation: of the latest split, then of the corpus named first."""
+    best: dict[str, Item] = {}
+    for item in items:
+        other = best.get(item.dialogue.id)
+        if other is None or RANK[item.dialogue.split] > RANK[other.dialogue.split]:
+            best[item.dialogue.id] = item
+    return list(best.values())
+
+
+def described(source: str, reading: Reading) -> dict[str, Any]:
+    return {
+        "name": source.partition("=")[0],
+        "files": reading.files,
+        "dialogues": len(reading.items),
+        "left_out": dict(reading.left_out),
+        "remarks": reading.remarks,
+    }
+
+
+def counts_of(items: Sequence[Item]) -> dict[str, dict[str, int]]:
+    """Dialogues by source and split, with the responses that they have."""
+    counts: dict[str, Counter[str]] = {}
+    for item in items:
+        count = counts.setdefault(
+            item.dialogue.source, Counter(dict.fromkeys([*SPLITS, "responses"], 0))
+        )
+        count[item.dialogue.split] += 1
+        count["responses"] += len(item.responses)
+    return {source: dict(count) for source, count in counts.items()}
+
+
+def write(gathered: Gathered, out: Path) -> None:
+    """Write the folder whole or not at all."""
+    items = gathered.items
+    with replacing_folder(out, FILES) as folder:
+        write_jsonl(folder / "dialogues.jsonl", (item.dialogue for item in items))
+        write_jsonl(folder / "privileged.jsonl", (i.privileged for i in items if i.privileged))
+        write_jsonl(folder / "responses.jsonl", (r for item in items for r in item.responses))
+        write_json(folder / "gather.json", gathered.report)
+
+
+@command
+def run(
+    corpora: Annotated[list[str], typer.Argument(help=f"NAME or NAME=PATH. {KNOWN}.")],
+    out: Annotated[Path | None, typer.Option(help="The folder to write.")] = None,
+    parts: Annotated[
+        str | None, typer.Option(help="Parts of the starter by letter, as in 'af'; default all.")
+    ] = None,
+    count: Annotated[int, typer.Option(min=1, help="Dialogues of the curriculum.")] = 9000,
+    seed: Annotated[int, typer.Option(help="Seed of the curriculum.")] = 0,
+) -> Outcome:
+    """Read corpora into dialogues, privileged fields and responses."""
+    if out is None:
+        raise BadInput("say where to write: --out FOLDER")
+    gathered = gather(corpora, Request(seed=seed, parts=parts, count=count))
+    write(gathered, out)
+    for corpus in gathered.report["corpora"]:
+        for remark in corpus["remarks"]:
+            say(f"{corpus['name']}: {remark}")
+    data = {"out": str(out), **gathered.report}
+    return Outcome(data, [f"{len(gathered.items)} dialogues in {out}"])

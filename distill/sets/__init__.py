@@ -1,0 +1,1 @@
+"""Training sets: rules, formats, the card, and the leak check."""

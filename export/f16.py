@@ -1,0 +1,138 @@
+"""A checkpoint written as one F16 GGUF file, tensor by tensor.
+
+In: a checkpoint. Out: the file; matrices in F16, vectors in F32, a tied head dropped. Refused:
+a tensor that the architecture does not know, or that F16 cannot hold (Unsupported); a missing
+one (BadInput).
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import gguf
+import numpy as np
+
+from distill.core.errors import BadInput, Unsupported
+from distill.core.progress import track
+from export.checkpoint import Checkpoint
+from export.vocabulary import vocabulary_of
+
+QUANTIZATION_VERSION = 2
+F16_FILE = 1
+HEAD = "lm_head.weight"
+# Buffers that old checkpoints stored; every reader computes them.
+IMPLIED = ("rotary_emb.inv_freq",)
+
+
+def write_f16(checkpoint: Checkpoint, path: Path) -> None:
+    """Write the whole file."""
+    metadata = {
+        "general.type": "model",
+        "general.name": checkpoint.folder.resolve().name,
+        "general.file_type": F16_FILE,
+        "general.quantization_version": QUANTIZATION_VERSION,
+        **checkpoint.architecture.metadata(checkpoint.config),
+        **vocabulary_of(checkpoint),
+    }
+    names = target_names(checkpoint)
+    computed = checkpoint.architecture.computed(checkpoint.config)
+    shapes = {new: shape for old, shape in checkpoint.shapes() if (new := names.get(old))}
+    shapes |= {name: tuple(tensor.shape) for name, tensor in computed.items()}
+    write_file(path, checkpoint.architecture.NAME, metadata, shapes, arrays(checkpoint, names))
+
+
+def arrays(checkpoint: Checkpoint, names: Mapping[str, str]) -> Iterator[np.ndarray]:
+    """The file's tensors, in the order of `shapes`."""
+    tensors = track(checkpoint.tensors(), "f16", len(checkpoint.shards))
+    for old, tensor in tensors:
+        if old in names:
+            arranged = checkpoint.architecture.arrange(old, tensor, checkpoint.config)
+            yield as_array(old, arranged)
+    for name, tensor in checkpoint.architecture.computed(checkpoint.config).items():
+        yield as_array(name, tensor)
+
+
+def target_names(checkpoint: Checkpoint) -> dict[str, str]:
+    """GGUF names of the tensors that go into the file."""
+    config = checkpoint.config
+    kind = {name: arch for arch, name in gguf.MODEL_ARCH_NAMES.items()}
+    arch = kind[checkpoint.architecture.NAME]
+    table = gguf.get_tensor_name_map(arch, config.num_hidden_layers)
+    names: dict[str, str] = {}
+    for name in checkpoint.shards:
+        if name.endswith(IMPLIED) or (name == HEAD and config.tie_word_embeddings):
+            continue
+        target = table.get_name(name, try_suffixes=(".weight", ".bias"))
+        if target is None:
+            raise Unsupported(
+                f"{checkpoint.folder} holds the tensor {name}, which the architecture "
+                f"'{config.model_type}' does not have in GGUF"
+            )
+        names[name] = target
+    refuse_missing(checkpoint, names)
+    return names
+
+
+def refuse_missing(checkpoint: Checkpoint, names: Mapping[str, str]) -> None:
+    """Every parameter that torch would load must be there."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    with torch.device("meta"):
+        skeleton: Any = AutoModelForCausalLM.from_config(checkpoint.config)
+    missing = [name for name, _ in skeleton.named_parameters() if name not in names]
+    if missing:
+        raise BadInput(
+            f"{checkpoint.folder} lacks {len(missing)} tensors ({missing[0]}, ...); "
+            "the checkpoint is not whole, save it again"
+        )
+
+
+def as_array(name: str, tensor: Any) -> np.ndarray:
+    """F32 for vectors, F16 for matrices."""
+    import torch
+
+    wanted = torch.float32 if tensor.ndim == 1 else torch.float16
+    array: np.ndarray = tensor.to(wanted).contiguous().numpy()
+    if not np.isfinite(array).all():
+        raise Unsupported(f"{name} holds values that {wanted} cannot (not finite, or beyond 65504)")
+    return array
+
+
+def write_file(
+    path: Path,
+    architecture: str,
+    metadata: Mapping[str, Any],
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    tensors: Iterator[np.ndarray] | None = None,
+) -> None:
+    """Header, metadata, then each tensor as it comes."""
+    writer = gguf.GGUFWriter(path, architecture)
+    try:
+        for key, value in metadata.items():
+            add(writer, key, value)
+        for name, shape in (shapes or {}).items():
+            kind = np.dtype(np.float32 if len(shape) == 1 else np.float16)
+            size = int(np.prod(shape)) * kind.itemsize
+            writer.add_tensor_info(name, shape, kind, size)
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_ti_data_to_file()
+        for tensor in tensors or ():
+            writer.write_tensor_data(tensor)
+    finally:
+        writer.close()
+
+
+def add(writer: gguf.GGUFWriter, key: str, value: Any) -> None:
+    """Numbers are 32 bits wide, as llama.cpp reads its own keys."""
+    if isinstance(value, bool):
+        writer.add_bool(key, value)
+    elif isinstance(value, int):
+        writer.add_uint32(key, value)
+    elif isinstance(value, float):
+        writer.add_float32(key, value)
+    elif isinstance(value, str):
+        writer.add_string(key, value)
+    else:
+        writer.add_array(key, value)

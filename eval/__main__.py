@@ -13,7 +13,7 @@ GROUP = {
         "eval.winrate",
         "Compare two candidates pair by pair, in both orders.",
         "eval",
-        ("numpy", "sklearn"),
+        ("numpy", "openai"),
     ),
     "latency": Entry(
         "eval.latency",

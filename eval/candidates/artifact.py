@@ -1,0 +1,32 @@
+"""An exported file, answered by the very server that a device would run.
+
+The runtime is a child process and is spoken to over HTTP; its digest is that of the file.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from distill.core.chat import OpenAIChat
+from distill.core.jsonl import sha256_of
+from eval.candidates import Candidate, CandidateOptions
+from eval.candidates.endpoint import ChatCandidate
+from eval.serving import served
+
+AT_ONCE = 1  # a phone answers one person
+
+
+@contextmanager
+def opened(name: str, options: CandidateOptions) -> Iterator[Candidate]:
+    path = Path(name)
+    digest = sha256_of(path)
+    with served(path, threads=options.threads) as server:
+        chat = OpenAIChat(
+            server.model,
+            base_url=server.url,
+            api_key="local",
+            timeout_s=options.timeout_s,
+            retries=options.retries,
+            stream=True,
+        )
+        yield ChatCandidate(chat, digest, options.at_once or AT_ONCE)

@@ -1,0 +1,34 @@
+"""A judge that needs no key and no network: the offline scorer scores each reply by itself.
+
+In: two replies. Out: the higher score wins; scores within the scorer's margin are a tie. It is
+symmetric by construction, and it is as good as its agreement note says and no better.
+"""
+
+from distill.core.chat import Messages
+from eval.judges import JudgeOptions, Opinion
+from eval.scoring.offline import Scorer, load_scorer
+
+
+class OfflineJudge:
+    """Compares scores."""
+
+    name = "offline"
+    rubric = "offline-scorer"
+    parallel = False
+
+    def __init__(self, scorer: Scorer) -> None:
+        self.scorer = scorer
+        self.rubric_digest = scorer.digest
+        self.agreement_note = scorer.agreement_note
+
+    def compare(self, turns: Messages, first: str, second: str) -> Opinion:
+        said = [dict(turn) for turn in turns]
+        scores = [self.scorer.score(said, reply) for reply in (first, second)]
+        raw = f"scores {scores[0]:.4f} and {scores[1]:.4f}, tie within {self.scorer.tie_margin:.4f}"
+        if abs(scores[0] - scores[1]) <= self.scorer.tie_margin:
+            return Opinion("tie", raw, self.scorer.digest)
+        return Opinion("first" if scores[0] > scores[1] else "second", raw, self.scorer.digest)
+
+
+def open_judge(options: JudgeOptions) -> OfflineJudge:
+    return OfflineJudge(load_scorer())

@@ -3,10 +3,11 @@
 import itertools
 from collections.abc import Iterator
 
+from distill.core.jsonl import Problems
 from distill.core.records import SPLITS, Dialogue, Privileged, Response
 from distill.corpora.curriculum.generate import Example, examples
 from distill.corpora.item import Item
-from distill.corpora.reading import Problems, Reading, Request
+from distill.corpora.reading import Reading, Request
 from distill.corpora.starter import RATINGS
 
 SHARE = {"train": 0.96, "valid": 0.02, "test": 0.02}

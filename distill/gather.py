@@ -26,6 +26,7 @@ from distill.core.records import SPLITS
 from distill.corpora.item import Item
 from distill.corpora.near_duplicates import RANK, THRESHOLD, drop_near_duplicates
 from distill.corpora.reading import Reading, Request
+from distill.corpora.statistics import analyse, tables
 from distill.corpora.table import CORPORA, reader
 
 FILES = ("dialogues.jsonl", "privileged.jsonl", "responses.jsonl", "gather.json")
@@ -34,9 +35,10 @@ KNOWN = "; ".join(f"{name}: {corpus.help}" for name, corpus in CORPORA.items())
 
 @dataclass(frozen=True)
 class Gathered:
-    """The items that were kept, and what `gather.json` says of them."""
+    """The items that were kept, all that were read, and what `gather.json` says of them."""
 
     items: list[Item]
+    everything: list[Item]
     report: dict[str, Any]
 
 
@@ -62,7 +64,7 @@ def gather(sources: Sequence[str], request: Request | None = None) -> Gathered:
         "near_duplicates": {"threshold": THRESHOLD, "removed": len(near), "near_to": near},
         "seed": request.seed,
     }
-    return Gathered(kept, report)
+    return Gathered(kept, once, report)
 
 
 def once_each(items: Sequence[Item]) -> list[Item]:
@@ -110,7 +112,12 @@ def write(gathered: Gathered, out: Path) -> None:
 @command
 def run(
     corpora: Annotated[list[str], typer.Argument(help=f"NAME or NAME=PATH. {KNOWN}.")],
-    out: Annotated[Path | None, typer.Option(help="The folder to write.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The folder to write; may be left out with --stats.")
+    ] = None,
+    stats: Annotated[
+        bool, typer.Option("--stats", help="Analyse all that was read: ratings, lengths, emotions.")
+    ] = False,
     parts: Annotated[
         str | None, typer.Option(help="Parts of the starter by letter, as in 'af'; default all.")
     ] = None,
@@ -118,12 +125,30 @@ def run(
     seed: Annotated[int, typer.Option(help="Seed of the curriculum.")] = 0,
 ) -> Outcome:
     """Read corpora into dialogues, privileged fields and responses."""
-    if out is None:
-        raise BadInput("say where to write: --out FOLDER")
+    if out is None and not stats:
+        raise BadInput("say where to write, or what to show: --out FOLDER, --stats, or both")
     gathered = gather(corpora, Request(seed=seed, parts=parts, count=count))
-    write(gathered, out)
     for corpus in gathered.report["corpora"]:
         for remark in corpus["remarks"]:
             say(f"{corpus['name']}: {remark}")
-    data = {"out": str(out), **gathered.report}
-    return Outcome(data, [f"{len(gathered.items)} dialogues in {out}"])
+    data: dict[str, Any] = {"out": str(out) if out else None, **gathered.report}
+    text: list[Any] = []
+    if stats:
+        data["stats"] = analyse(gathered.everything)
+        text += tables(data["stats"])
+    if out:
+        write(gathered, out)
+        text.append(summary(gathered, out))
+    return Outcome(data, text)
+
+
+def summary(gathered: Gathered, out: Path) -> str:
+    report = gathered.report
+    splits = Counter(item.dialogue.split for item in gathered.items)
+    counted = ", ".join(f"{split} {splits[split]}" for split in SPLITS)
+    removed = report["near_duplicates"]["removed"]
+    return (
+        f"{out}: {len(gathered.items)} dialogues ({counted}), "
+        f"{removed} near-duplicate{'' if removed == 1 else 's'} across splits removed, "
+        f"{report['repeated_conversations']} repeated"
+    )

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from distill.core.records import SPLITS
 from distill.corpora.item import Item
 
-THRESHOLD = 0.6
+THRESHOLD = 0.5
 WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
 RANK = {split: rank for rank, split in enumerate(SPLITS)}
 Shingles = frozenset[tuple[str, ...]]

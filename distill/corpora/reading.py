@@ -5,16 +5,19 @@ rows go to `problems` and are refused by the caller, all at once.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel
 
 from distill.core.errors import BadInput, MissingInput
-from distill.core.jsonl import Problems, sha256_of
+from distill.core.jsonl import Problems, numbered_lines, plain_reason, sha256_of
 from distill.core.records import Turn
 from distill.corpora.item import Item
 
-__all__ = ["Problems", "Reading", "Request", "conversation", "files_of", "required_path"]
+Row = TypeVar("Row", bound=BaseModel)
 
 
 @dataclass(frozen=True)
@@ -36,39 +39,53 @@ class Reading:
     left_out: Counter[str] = field(default_factory=Counter)
     remarks: list[str] = field(default_factory=list)
 
-    def note_files(self, paths: Iterator[Path] | list[Path]) -> None:
-        self.files.update({path.name: sha256_of(path) for path in paths})
-
 
 def required_path(request: Request, name: str, address: str) -> Path:
     """The path that the user gave; without one, say where the original lives."""
     if request.path is None:
-        raise BadInput(
-            f"{name} is read from files; name them: {name}=PATH (the original: {address})"
-        )
+        raise BadInput(f"{name} is read from files; name them: {name}=PATH ({address})")
     if not request.path.exists():
-        raise MissingInput(f"{request.path} does not exist; the original of {name}: {address}")
+        raise MissingInput(f"{request.path} does not exist ({address})")
     return request.path
 
 
-def files_of(path: Path, names: Mapping[str, str], what: str) -> dict[str, Path]:
-    """A file itself, or the known file names in a folder: path by the name's meaning."""
+def files_of(path: Path, names: Mapping[str, str], corpus: str) -> dict[str, Path]:
+    """The files to read, by what their names mean; any other single file means its own name.
+
+    In a folder only the known names are read. MissingInput when there is none, BadInput when
+    two of them mean the same.
+    """
     if path.is_file():
-        return {names.get(path.name, path.stem): path}
+        return {names.get(path.name, path.name): path}
     found: dict[str, Path] = {}
     for name, meaning in names.items():
-        if (file := path / name).exists():
+        if (file := path / name).is_file():
             if meaning in found:
                 raise BadInput(
-                    f"{path} holds both {found[meaning].name} and {name}; name one of the files"
+                    f"{path} holds both {found[meaning].name} and {name}; name one of the two files"
                 )
             found[meaning] = file
     if not found:
-        raise MissingInput(f"{path} holds no file of {what} ({', '.join(names)})")
+        raise MissingInput(f"{path} holds no file of {corpus} (known: {', '.join(names)})")
     return found
 
 
-def conversation(turns: list[Turn]) -> list[Turn]:
+def digests_of(paths: Iterable[Path]) -> dict[str, str]:
+    return {path.name: sha256_of(path) for path in paths}
+
+
+def read_rows(path: Path, kind: type[Row], problems: Problems) -> Iterator[tuple[int, Row]]:
+    """Line numbers and rows of a foreign JSON-lines file; broken lines go to `problems`."""
+    for number, value in numbered_lines(path):
+        try:
+            if isinstance(value, ValueError):
+                raise value
+            yield number, kind.model_validate(value)
+        except ValueError as error:
+            problems.add(f"{path}:{number}: {plain_reason(error)}")
+
+
+def conversation(turns: Iterable[Turn]) -> list[Turn]:
     """Turns that alternate: neighbours of one role are joined, a system turn may come first.
 
     What the assistant says before the user's first turn is dropped, because the chat templates
@@ -82,3 +99,19 @@ def conversation(turns: list[Turn]) -> list[Turn]:
             continue
         joined.append(turn)
     return joined
+
+
+def last_replied(turns: list[Turn]) -> int | None:
+    """The place of the last reply that follows a turn of the user, or None."""
+    places = range(len(turns) - 1, 0, -1)
+    pairs = ((turns[place - 1].role, turns[place].role, place) for place in places)
+    return next((place for before, role, place in pairs if (before, role) == EXCHANGE), None)
+
+
+EXCHANGE = ("user", "assistant")
+
+
+def as_text(turns: Iterable[Turn], user: str, assistant: str) -> str:
+    """Later turns as one privileged field."""
+    names = {"user": user, "assistant": assistant}
+    return " ".join(f"{names[turn.role].capitalize()}: {turn.content}" for turn in turns)

@@ -7,10 +7,10 @@ from importlib import resources
 from typing import Any
 
 from distill.core.errors import BadInput
-from distill.core.jsonl import digest_text
+from distill.core.jsonl import Problems, digest_text
 from distill.core.records import Dialogue, Privileged, Response, Turn
 from distill.corpora.item import Item, split_by_id
-from distill.corpora.reading import Problems, Reading, Request
+from distill.corpora.reading import Reading, Request
 
 RATINGS = {"plain": 1, "direct": 2, "improved": 3}
 

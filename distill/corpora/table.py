@@ -5,7 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from distill.core.errors import BadInput
-from distill.corpora.reading import Problems, Reading, Request
+from distill.core.jsonl import Problems
+from distill.corpora.reading import Reading, Request
 
 Reader = Callable[[Request, Problems], Reading]
 

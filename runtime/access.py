@@ -1,0 +1,105 @@
+"""Who may ask: the outermost layer of the server.
+
+In: every HTTP request. Out: the same request, or an error in OpenAI's shape: a Host header that
+is not ours (a page in a browser that resolved its own name to this machine), a wrong key, and
+anything unforeseen, of which only the kind and place are reported, never the words of a chat.
+"""
+
+import hmac
+import ipaddress
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from starlette.requests import ClientDisconnect
+
+from distill.core.errors import BadInput
+from distill.core.progress import say
+from runtime.replies import ApiError
+
+PUBLIC = {"/health"}
+LOOPBACK_NAMES = {"localhost", "127.0.0.1", "::1"}
+
+
+def is_loopback(host: str) -> bool:
+    """True for a name or address that only this machine can reach."""
+    if host in LOOPBACK_NAMES:
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def require_key_off_loopback(host: str, api_key: str | None) -> None:
+    if not is_loopback(host) and not api_key:
+        raise BadInput(
+            f"{host} can be reached from other machines; give --api-key, or serve on 127.0.0.1"
+        )
+
+
+class Access:
+    """Wraps an ASGI application; `stop` ends what it is computing."""
+
+    def __init__(
+        self, app: Any, *, host: str, api_key: str | None, stop: Callable[[], None]
+    ) -> None:
+        self._app = app
+        self.stop = stop
+        self._api_key = api_key
+        # Off loopback the key keeps strangers out, and any name may be the right one.
+        self._hosts = LOOPBACK_NAMES | {host} if is_loopback(host) else None
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = False
+
+        async def watched(message: Any) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            self._admit(scope["path"], dict(scope["headers"]))
+            await self._app(scope, receive, watched)
+        except ApiError as refusal:
+            await refusal.response()(scope, receive, send)
+        except ClientDisconnect:
+            return
+        except Exception as error:
+            say(f"error: {scope['method']} {scope['path']}: {place_of(error)}")
+            if not started:
+                await ApiError(500, "the server made a mistake").response()(scope, receive, send)
+
+    def _admit(self, path: str, headers: dict[bytes, bytes]) -> None:
+        host = headers.get(b"host", b"").decode("latin-1")
+        if self._hosts is not None and name_of(host) not in self._hosts:
+            raise ApiError(
+                403, f"this server does not answer for the host {host!r}", code="host_not_allowed"
+            )
+        if self._api_key and path not in PUBLIC:
+            given = headers.get(b"authorization", b"").removeprefix(b"Bearer ")
+            if not hmac.compare_digest(given, self._api_key.encode()):
+                raise ApiError(
+                    401,
+                    "the API key is missing or wrong; send Authorization: Bearer KEY",
+                    code="invalid_api_key",
+                    headers={"WWW-Authenticate": "Bearer"},
+                )
+
+
+def name_of(host: str) -> str:
+    """A Host header without its port and brackets."""
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0].lower()
+
+
+def place_of(error: BaseException) -> str:
+    """Kind and place of an exception, without its message, which may quote a chat."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}{where}"

@@ -1,0 +1,31 @@
+"""A file is looked at before native code opens it.
+
+In: a path. Out: nothing, when it may be opened. Refused: what is missing or no GGUF file, and a
+file that differs from the manifest beside it (CheckFailed).
+"""
+
+from pathlib import Path
+
+from distill.core.errors import BadInput, MissingInput
+from distill.core.manifest import check_files, manifest_path
+
+MAGIC = b"GGUF"
+
+
+def check(path: Path) -> None:
+    """Refuse what is not, or is no longer, the file that an export wrote."""
+    if not path.exists():
+        raise MissingInput(
+            f"{path} does not exist; write it with: distill export gguf STUDENT --bits 4"
+        )
+    if path.is_dir():
+        raise BadInput(f"{path} is a folder; give the .gguf file inside it")
+    with path.open("rb") as file:
+        head = file.read(len(MAGIC))
+    if head != MAGIC:
+        raise BadInput(
+            f"{path} is not a GGUF file (it begins with {head!r}); "
+            "write one with: distill export gguf STUDENT --bits 4"
+        )
+    if manifest_path(path).exists():
+        check_files(path)

@@ -1,0 +1,101 @@
+"""Who computes when: one generation at a time, and a bounded queue before it.
+
+In: replies that are ready to be read. Out: their pieces, in the event loop. Refused: a generation
+beyond the queue (QueueFull). A generation whose reader left stops within one step.
+"""
+
+import asyncio
+import math
+import threading
+import time
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+
+from runtime.engine import Piece, Reply
+
+
+class QueueFull(Exception):
+    """Too many generations wait."""
+
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__(f"the queue is full; try again in {retry_after_s} s")
+        self.retry_after_s = retry_after_s
+
+
+class Generation:
+    """One reply on its way from the computing thread to its reader."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._pieces: asyncio.Queue[Piece | Exception | None] = asyncio.Queue()
+        self._cancelled = threading.Event()
+
+    def cancelled(self) -> bool:
+        return self._cancelled.is_set()
+
+    def cancel(self) -> None:
+        """No token after the one that is being computed."""
+        self._cancelled.set()
+
+    async def pieces(self) -> AsyncIterator[Piece]:
+        """The pieces as they come; ends early once cancelled."""
+        while (item := await self._pieces.get()) is not None:
+            if isinstance(item, Exception):
+                raise item
+            yield item
+
+    def compute(self, reply: Reply) -> None:
+        """Read the reply to its end; runs in the computing thread."""
+        try:
+            for piece in reply:
+                self._hand_over(piece)
+        except Exception as error:
+            self._hand_over(error)
+        finally:
+            self._hand_over(None)
+
+    def _hand_over(self, item: Piece | Exception | None) -> None:
+        self._loop.call_soon_threadsafe(self._pieces.put_nowait, item)
+
+
+class Scheduler:
+    """Runs generations in one thread, in the order in which they were admitted."""
+
+    def __init__(self, queue: int) -> None:
+        self._limit = 1 + queue
+        self._active: set[Generation] = set()
+        self._thread = ThreadPoolExecutor(1, "generation")
+        self._last_s = 1.0
+        self._stopping = False
+
+    def require_room(self) -> None:
+        """Raise QueueFull when one more generation would not be admitted."""
+        if len(self._active) >= self._limit:
+            raise QueueFull(max(1, math.ceil(self._last_s)))
+
+    def admit(self, generation: Generation, reply: Reply) -> None:
+        """Queue a generation; its pieces come when its turn has come."""
+        self.require_room()
+        if self._stopping:
+            generation.cancel()
+        self._active.add(generation)
+        loop = asyncio.get_running_loop()
+        done = loop.run_in_executor(self._thread, self._run, generation, reply)
+        done.add_done_callback(lambda _: self._active.discard(generation))
+
+    def _run(self, generation: Generation, reply: Reply) -> None:
+        started = time.monotonic()
+        generation.compute(reply)
+        if not generation.cancelled():
+            self._last_s = time.monotonic() - started
+
+    def stop(self) -> None:
+        """Cancel every generation; what is admitted later is cancelled at once."""
+        self._stopping = True
+        for generation in self._active:
+            generation.cancel()
+
+    def close(self) -> None:
+        """Stop, and wait until the computing thread is free."""
+        self.stop()
+        self._thread.shutdown(wait=True)

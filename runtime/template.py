@@ -1,0 +1,165 @@
+"""Prompts: a file's chat template, rendered in a sandbox, as token ids.
+
+In: messages. Out: text, or ids in which control tokens come from the template alone: whoever
+types `<|end|>` has typed seven characters. Refused: a template that is missing, too large or does
+not compile (Unsupported), and messages that it does not accept (BadInput).
+"""
+
+import json
+import re
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from jinja2 import TemplateError
+from jinja2.ext import Extension, loopcontrols
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from distill.core.errors import BadInput, Unsupported
+from runtime.backends import Backend
+
+MAX_SOURCE_CHARACTERS = 128 * 1024
+MAX_RENDERED_CHARACTERS = 8 * 1024 * 1024
+MAX_RENDER_S = 2.0
+PRIVATE = 0xF0000  # the first private plane of Unicode
+
+RENDER_ERRORS = (
+    TemplateError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+
+Message = Mapping[str, str]
+
+
+class GenerationTag(Extension):
+    """`{% generation %}` marks the reply for a training loss; here its body is plain text."""
+
+    tags = {"generation"}  # noqa: RUF012
+
+    def parse(self, parser: Any) -> Any:
+        next(parser.stream)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+
+class ChatTemplate:
+    """A compiled chat template with the variables that Hugging Face templates expect."""
+
+    def __init__(self, source: str, *, begin: str = "", end: str = "") -> None:
+        if len(source) > MAX_SOURCE_CHARACTERS:
+            raise Unsupported(
+                f"the chat template has {len(source)} characters; at most "
+                f"{MAX_SOURCE_CHARACTERS} are accepted"
+            )
+        environment = ImmutableSandboxedEnvironment(
+            trim_blocks=True, lstrip_blocks=True, extensions=[GenerationTag, loopcontrols]
+        )
+        environment.filters["tojson"] = _to_json
+        environment.globals |= {"raise_exception": _refuse, "strftime_now": _now}
+        self._variables = {"bos_token": begin, "eos_token": end, "tools": None, "documents": None}
+        try:
+            self._template = environment.from_string(source)
+        except TemplateError as error:
+            raise Unsupported(f"the chat template does not compile: {error}") from error
+
+    def render(self, messages: Sequence[Message], *, reply_next: bool = True) -> str:
+        """The prompt as text; with `reply_next` it ends where the assistant's reply begins."""
+        deadline = time.monotonic() + MAX_RENDER_S
+        parts: list[str] = []
+        size = 0
+        try:
+            for part in self._template.generate(
+                messages=messages, add_generation_prompt=reply_next, **self._variables
+            ):
+                parts.append(part)
+                size += len(part)
+                if size > MAX_RENDERED_CHARACTERS or time.monotonic() > deadline:
+                    raise BadInput("the chat template of this file does not come to an end")
+        except BadInput:
+            raise
+        except RENDER_ERRORS as error:
+            raise BadInput(f"the chat template does not accept these messages: {error}") from error
+        return "".join(parts)
+
+
+class Prompter:
+    """Messages to token ids, for one open file."""
+
+    def __init__(self, template: ChatTemplate, backend: Backend) -> None:
+        self.template = template
+        self._backend = backend
+        texts = sorted(backend.control, key=len, reverse=True)
+        self._control = re.compile("|".join(map(re.escape, texts)) or "(?!)")
+        self._beginnings = {text[:n] for text in texts for n in range(1, len(text))}
+        self._longest = max(map(len, texts), default=1)
+
+    def encode(self, messages: Sequence[Message], *, reply_next: bool = True) -> list[int]:
+        """Token ids of a prompt, with exactly one begin token where the file wants one."""
+        stand_ins = StandIns(message["content"] for message in messages)
+        shielded = [
+            {**message, "content": self._shield(message["content"], stand_ins)}
+            for message in messages
+        ]
+        text = self.template.render(shielded, reply_next=reply_next)
+        ids: list[int] = []
+        done = 0
+        for match in self._control.finditer(text):
+            ids += self._plain(text[done : match.start()], stand_ins)
+            ids.append(self._backend.control[match.group()])
+            done = match.end()
+        ids += self._plain(text[done:], stand_ins)
+        begin = self._backend.begin
+        return ids if begin is None or ids[:1] == [begin] else [begin, *ids]
+
+    def _plain(self, text: str, stand_ins: "StandIns") -> list[int]:
+        return self._backend.encode(stand_ins.undo(text)) if text else []
+
+    def _shield(self, content: str, stand_ins: "StandIns") -> str:
+        """A content in which nothing reads as a control token, nor as the beginning of one.
+
+        The rest stays as it is, since templates trim and compare contents.
+        """
+        content = self._control.sub(lambda match: stand_ins.take(match.group()), content)
+        body = content.rstrip()
+        for length in range(min(self._longest, len(body)), 0, -1):
+            if (tail := body[-length:]) in self._beginnings:
+                return body[:-length] + stand_ins.take(tail) + content[len(body) :]
+        return content
+
+
+class StandIns:
+    """Private characters, absent from the messages, that take a text's place while it renders."""
+
+    def __init__(self, contents: Iterable[str]) -> None:
+        taken = {character for text in contents for character in text if ord(character) >= PRIVATE}
+        self._free = (c for code in range(PRIVATE, 0x10FFFE) if (c := chr(code)) not in taken)
+        self._texts: dict[str, str] = {}
+
+    def take(self, text: str) -> str:
+        character = next((c for c, known in self._texts.items() if known == text), None)
+        if character is None:
+            character = next(self._free)
+            self._texts[character] = text
+        return character
+
+    def undo(self, text: str) -> str:
+        for character, original in self._texts.items():
+            text = text.replace(character, original)
+        return text
+
+
+def _to_json(value: Any, indent: int | None = None, ensure_ascii: bool = False) -> str:
+    return json.dumps(value, indent=indent, ensure_ascii=ensure_ascii)
+
+
+def _refuse(message: str) -> None:
+    raise TemplateError(message)
+
+
+def _now(form: str) -> str:
+    return datetime.now().strftime(form)

@@ -1,0 +1,162 @@
+"""Talk to a file in the terminal.
+
+In: a GGUF file, lines on standard input. Out: replies on standard output as they are written;
+everything else (the prompt, speeds, remarks) on standard error. Refused: an unusable file.
+"""
+
+import json as json_format
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TextIO
+
+import typer
+
+from distill.core.errors import BadInput
+from distill.core.progress import say
+
+if TYPE_CHECKING:
+    from runtime.engine import Engine
+
+COMMANDS = """/reset          forget the conversation
+/system TEXT    set the system message, and start anew (no text: none)
+/help           these lines
+/quit           leave (also Ctrl-D); Ctrl-C stops a reply"""
+
+
+@dataclass
+class Options:
+    """How replies are drawn."""
+
+    max_tokens: int
+    temperature: float
+    seed: int | None
+
+
+@dataclass
+class Conversation:
+    """One talk with one engine."""
+
+    engine: "Engine"
+    options: Options
+    out: TextIO
+    system: str = ""
+    turns: list[dict[str, str]] = field(default_factory=list)
+
+    def messages(self) -> list[dict[str, str]]:
+        head = [{"role": "system", "content": self.system}] if self.system else []
+        return [*head, *self.turns]
+
+    def reply(self, text: str) -> None:
+        """Answer one line; a reply stopped by Ctrl-C is kept as far as it came."""
+        self.turns.append({"role": "user", "content": text})
+        try:
+            reply = self.engine.chat(
+                self.messages(),
+                max_tokens=self.options.max_tokens,
+                temperature=self.options.temperature,
+                seed=self.options.seed,
+            )
+        except BadInput as error:
+            self.turns.pop()
+            say(f"{error}; /reset forgets the conversation")
+            return
+        written: list[str] = []
+        try:
+            for piece in reply:
+                written.append(piece.text)
+                self._show(piece.text)
+        except KeyboardInterrupt:
+            reply.close()
+        self._show("\n")
+        self._remember("".join(written))
+        timings = reply.timings()
+        end = {"length": ", cut at the limit", None: ", stopped"}.get(reply.finish_reason, "")
+        say(
+            f"[{reply.tokens} tokens, {timings['tokens_per_s']:.0f} tokens/s, "
+            f"first after {timings['first_token_s'] * 1000:.0f} ms{end}]"
+        )
+
+    def _show(self, text: str) -> None:
+        self.out.write(text)
+        self.out.flush()
+
+    def _remember(self, text: str) -> None:
+        if text:
+            self.turns.append({"role": "assistant", "content": text})
+        else:
+            self.turns.pop()
+
+    def obey(self, line: str) -> bool:
+        """Run a line that begins with a slash; False when it says to leave."""
+        word, _, rest = line.partition(" ")
+        if word == "/quit":
+            return False
+        if word == "/reset":
+            self.turns.clear()
+            say("forgotten")
+        elif word == "/system":
+            self.system = rest.strip()
+            self.turns.clear()
+            say("system message set" if self.system else "no system message")
+        else:
+            say(COMMANDS if word == "/help" else f"there is no command {word}\n{COMMANDS}")
+        return True
+
+
+def lines(read: Callable[[], str]) -> Iterator[str]:
+    """Lines until the end of the input or Ctrl-C at the prompt."""
+    while True:
+        try:
+            yield read().strip()
+        except (EOFError, KeyboardInterrupt):
+            return
+
+
+def ask() -> str:
+    """One line; with a prompt and editing on a terminal."""
+    if sys.stdin.isatty():
+        with suppress(ImportError):
+            import readline  # noqa: F401  (gives input() history and editing)
+        return input("> ")
+    line = sys.stdin.readline()
+    if not line:
+        raise EOFError
+    return line
+
+
+def run(
+    file: Annotated[Path, typer.Argument(help="A GGUF file.")],
+    system: Annotated[str, typer.Option(help="A system message.")] = "",
+    max_tokens: Annotated[int, typer.Option(help="Longest reply, in tokens.", min=1)] = 256,
+    temperature: Annotated[
+        float, typer.Option(help="0 always takes the likeliest token.", min=0)
+    ] = 0.7,
+    seed: Annotated[int | None, typer.Option(help="The same seed, the same replies.")] = None,
+    context: Annotated[
+        int, typer.Option(help="Tokens that a chat may hold, reply included.", min=1)
+    ] = 2048,
+    threads: Annotated[
+        int | None, typer.Option(help="Threads; by default the physical cores.", min=1)
+    ] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print the conversation as one JSON object at the end.")
+    ] = False,
+) -> None:
+    """Talk to a file in the terminal: /reset, /system TEXT, /help, /quit."""
+    from runtime import load
+
+    with load(file, context=context, threads=threads) as engine:
+        out = sys.stderr if json else sys.stdout
+        talk = Conversation(engine, Options(max_tokens, temperature, seed), out, system)
+        say(f"{engine.name}; /help lists the commands")
+        for line in lines(ask):
+            if line.startswith("/"):
+                if not talk.obey(line):
+                    break
+            elif line:
+                talk.reply(line)
+    if json:
+        typer.echo(json_format.dumps({"messages": talk.messages()}, ensure_ascii=False))

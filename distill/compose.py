@@ -1,12 +1,13 @@
 """Compose SFT and preference sets by the paper's rules.
 
-In: a folder that `distill gather` wrote, a rule. Out: a folder with training sets, the test
-dialogues and `dataset_card.json`. Refused: a training set that shares a dialogue with the test
-set (CheckFailed), a rule that finds nothing to imitate, a responder that is not there (BadInput).
+In: a folder that `distill gather` wrote, and a rule. Out: a folder with training and validation
+sets in the format of a trainer, `test.jsonl` (the dialogues of the test split) and
+`dataset_card.json`. Refused: a training set that shares a dialogue with the test set
+(CheckFailed), a rule that finds nothing to imitate, a responder that is not there (BadInput);
+then nothing is written.
 """
 
-import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,110 +17,107 @@ import typer
 from distill.core.command import Outcome, command
 from distill.core.errors import BadInput
 from distill.core.folder import replacing_folder
-from distill.core.jsonl import read_jsonl, sha256_of, write_json, write_jsonl
-from distill.core.records import Dialogue, Preference, Response, Split
-from distill.sets.rules import RULES, Responders, Rule
+from distill.core.jsonl import sha256_of, write_json, write_jsonl
+from distill.core.progress import say
+from distill.core.records import Dialogue, Split
+from distill.sets.card import contents, provenance
+from distill.sets.composed import TRAINING, Composed, Data, compose
+from distill.sets.formats import FORMATS
+from distill.sets.leaks import refuse_leak
+from distill.sets.rules import BY_RESPONDER, RULES, Responders
 
-FILES = (
-    "sft.jsonl",
-    "sft_valid.jsonl",
-    "preferences.jsonl",
-    "preferences_valid.jsonl",
-    "test.jsonl",
-    "dataset_card.json",
-)
-TRAINING: tuple[Split, ...] = ("train", "valid")
-
-
-@dataclass(frozen=True)
-class Composed:
-    """What one split teaches: dialogues with their target, and preferences."""
-
-    targets: list[tuple[Dialogue, Response]]
-    preferences: list[Preference]
+CARD, TEST = "dataset_card.json", "test.jsonl"
+NAMES = (CARD, TEST, *(name for known in FORMATS.values() for name in known.names))
+ALL = "all"
 
 
 @dataclass(frozen=True)
-class Data:
-    """A gathered folder in memory."""
+class Sets:
+    """Everything that will be written, and the card without the digests of its files."""
 
-    dialogues: list[Dialogue]
-    responses: dict[str, list[Response]]
-
-    @classmethod
-    def read(cls, folder: Path) -> "Data":
-        dialogues = read_jsonl(folder / "dialogues.jsonl", Dialogue)
-        responses: dict[str, list[Response]] = {dialogue.id: [] for dialogue in dialogues}
-        for response in read_jsonl(folder / "responses.jsonl", Response):
-            responses.setdefault(response.dialogue_id, []).append(response)
-        return cls(dialogues, responses)
-
-    def of(self, split: Split) -> list[Dialogue]:
-        return [dialogue for dialogue in self.dialogues if dialogue.split == split]
+    parts: dict[Split, Composed]
+    test: list[Dialogue]
+    card: dict[str, Any]
 
 
-def compose(data: Data, rule: Rule, split: Split, seed: int, responders: Responders) -> Composed:
-    """Apply a rule to every dialogue of a split, in an order that depends on the seed alone."""
-    targets, preferences = [], []
-    for dialogue in data.of(split):
-        taught = rule.take(data.responses[dialogue.id], responders)
-        targets += [(dialogue, response) for response in taught.targets]
-        preferences += [preference(dialogue, *pair) for pair in taught.pairs]
-    order = random.Random(f"{seed}/{split}")
-    order.shuffle(targets)
-    order.shuffle(preferences)
-    return Composed(targets, preferences)
+def compose_folder(
+    folder: Path, rule: str, *, seed: int = 0, responders: Sequence[str] = (ALL,)
+) -> Sets:
+    """Apply a rule to a gathered folder; BadInput when it finds nothing, CheckFailed on a leak."""
+    if rule not in RULES:
+        raise BadInput(f"there is no rule named {rule}; known are: {', '.join(RULES)}")
+    data = Data.read(folder)
+    refuse_leak(data.dialogues)
+    wanted = wanted_responders(responders, rule, data.authors())
+    parts = {split: compose(data, RULES[rule], split, seed, wanted) for split in TRAINING}
+    if not parts["train"].targets:
+        raise BadInput(
+            f"the rule {rule} finds nothing to imitate in the training split of {folder}; it needs "
+            f"{RULES[rule].needs} (here: {', '.join(data.authors()) or 'no responses'})"
+        )
+    test = data.of("test")
+    card = {
+        "rule": rule,
+        "responders": list(responders),
+        "seed": seed,
+        **provenance(folder),
+        "sets": contents(parts, test),
+    }
+    return Sets(parts, test, card)
 
 
-def preference(dialogue: Dialogue, chosen: Response, rejected: Response) -> Preference:
-    because = f"{named(chosen)} over {named(rejected)}"
-    return Preference(
-        dialogue=dialogue, chosen=chosen.text, rejected=rejected.text, because=because
-    )
+def wanted_responders(names: Sequence[str], rule: str, authors: Sequence[str]) -> Responders:
+    if list(names) == [ALL]:
+        return None
+    if rule not in BY_RESPONDER:
+        raise BadInput(f"--responder does not go with the rule {rule} ({', '.join(BY_RESPONDER)})")
+    if unknown := sorted(set(names) - set(authors)):
+        raise BadInput(
+            f"no responder is named {unknown[0]}; here are: {', '.join(authors)}, or all"
+        )
+    return frozenset(names)
 
 
-def named(response: Response) -> str:
-    rating = f" rated {response.rating}" if response.rating else ""
-    return " ".join(filter(None, [response.author, response.strategy])) + rating
-
-
-def assistant(text: str) -> dict[str, str]:
-    return {"role": "assistant", "content": text}
-
-
-def sft_rows(composed: Composed) -> Iterator[dict[str, Any]]:
-    for dialogue, response in composed.targets:
-        yield {"messages": [*dialogue.messages(), assistant(response.text)]}
-
-
-def preference_rows(preferences: Sequence[Preference]) -> Iterator[dict[str, Any]]:
-    for one in preferences:
-        yield {
-            "prompt": one.dialogue.messages(),
-            "chosen": [assistant(one.chosen)],
-            "rejected": [assistant(one.rejected)],
-        }
+def write(sets: Sets, out: Path, form: str = "trl") -> dict[str, Any]:
+    """Write the folder whole or not at all; the card that was written."""
+    if form not in FORMATS:
+        raise BadInput(f"there is no format named {form}; known are: {', '.join(FORMATS)}")
+    with replacing_folder(out, NAMES) as folder:
+        for name, content in FORMATS[form].files(sets.parts).items():
+            if name.endswith(".jsonl"):
+                write_jsonl(folder / name, content)
+            else:
+                write_json(folder / name, content)
+        write_jsonl(folder / TEST, sets.test)
+        digests = {file.name: sha256_of(file) for file in sorted(folder.iterdir())}
+        card = {**sets.card, "format": form, "files": digests}
+        write_json(folder / CARD, card)
+    return card
 
 
 @command
 def run(
     data: Annotated[Path, typer.Argument(help="A folder that `distill gather` wrote.")],
-    rule: Annotated[str, typer.Option(help=f"One of: {', '.join(RULES)}.")],
+    rule: Annotated[
+        str, typer.Option(help=" ".join(f"{name}: {one.help}." for name, one in RULES.items()))
+    ],
     out: Annotated[Path, typer.Option(help="The folder to write.")],
-    seed: Annotated[int, typer.Option(help="Seed of the order.")] = 0,
+    responder: Annotated[
+        list[str], typer.Option(help="Whose responses to take, again for more; or all.")
+    ] = [ALL],  # noqa: B006
+    form: Annotated[
+        str,
+        typer.Option(
+            "--format", help=" ".join(f"{name}: {one.help}." for name, one in FORMATS.items())
+        ),
+    ] = "trl",
+    seed: Annotated[int, typer.Option(help="Seed of the order of the rows.")] = 0,
 ) -> Outcome:
     """Compose SFT and preference sets from gathered data."""
-    if rule not in RULES:
-        raise BadInput(f"there is no rule named {rule}; known are: {', '.join(RULES)}")
-    gathered = Data.read(data)
-    parts = {split: compose(gathered, RULES[rule], split, seed, None) for split in TRAINING}
-    with replacing_folder(out, FILES) as folder:
-        for split, part in parts.items():
-            end = "" if split == "train" else f"_{split}"
-            write_jsonl(folder / f"sft{end}.jsonl", sft_rows(part))
-            write_jsonl(folder / f"preferences{end}.jsonl", preference_rows(part.preferences))
-        write_jsonl(folder / "test.jsonl", gathered.of("test"))
-        digests = {file.name: sha256_of(file) for file in sorted(folder.iterdir())}
-        write_json(folder / "dataset_card.json", {"rule": rule, "seed": seed, "files": digests})
-    counts = {split: len(part.targets) for split, part in parts.items()}
-    return Outcome({"out": str(out), "rule": rule, "sft": counts}, [f"{counts} in {out}"])
+    sets = compose_folder(data, rule, seed=seed, responders=responder)
+    card = write(sets, out, form)
+    rows = {name: part["rows"] for name, part in card["sets"].items()}
+    for name in [name for name, count in rows.items() if not count]:
+        say(f"{name} is empty: {data} has nothing for it by the rule {rule}")
+    counted = ", ".join(f"{name} {count}" for name, count in rows.items())
+    return Outcome({"out": str(out), "rows": rows, **card}, [f"{out}: {counted}"])

@@ -30,7 +30,7 @@ from distill.corpora.statistics import analyse, tables
 from distill.corpora.table import CORPORA, reader
 
 FILES = ("dialogues.jsonl", "privileged.jsonl", "responses.jsonl", "gather.json")
-KNOWN = "; ".join(f"{name}: {corpus.help}" for name, corpus in CORPORA.items())
+KNOWN = "; ".join(f"{corpus.usage} ({corpus.help})" for corpus in CORPORA.values())
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def write(gathered: Gathered, out: Path) -> None:
 
 @command
 def run(
-    corpora: Annotated[list[str], typer.Argument(help=f"NAME or NAME=PATH. {KNOWN}.")],
+    corpora: Annotated[list[str], typer.Argument(help=f"{KNOWN}.")],
     out: Annotated[
         Path | None, typer.Option(help="The folder to write; may be left out with --stats.")
     ] = None,

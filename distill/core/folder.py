@@ -18,6 +18,7 @@ from distill.core.errors import BadInput
 def replacing_folder(path: Path, names: Collection[str]) -> Iterator[Path]:
     """Yield a temporary folder beside `path`; on success it is synced and takes its place."""
     refuse_foreign(path, names)
+    path = path.absolute()
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary, former = (
         path.with_name(f".{path.name}.{os.getpid()}.{kind}") for kind in ("part", "old")

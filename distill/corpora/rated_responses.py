@@ -33,7 +33,8 @@ NAMES = {
     "dataset.csv": "five responders",
     "human_gpt4_ratings_miti.csv": "MITI codes",
 }
-HUMAN = "human"
+HUMAN, NAIVE = "human", "naive"
+NAIVE_END = f"-{NAIVE}"
 PAPER = {HUMAN, "chatgpt", "llama", "gemini", "mixtral"}
 FIELDS = ("emotion", "situation", "sentiment", "plutchik")
 REQUIRED = ("dialog_id", "emotion", "situation", "speaker_uttr", "response_human", "rating_human")
@@ -73,7 +74,7 @@ def read(request: Request, problems: Problems) -> Reading:
 
 
 def responders_of(file: Path) -> dict[str, str]:
-    """Responder by column ending: a model that was told to be empathetic bears its plain name."""
+    """Column ending by responder; BadInput when the columns are not those of such a file."""
     with file.open(encoding="utf-8", errors="replace", newline="") as text:
         header = next(csv.reader(text), [])
     if missing := [column for column in REQUIRED if column not in header]:
@@ -86,9 +87,12 @@ def responders_of(file: Path) -> dict[str, str]:
 
 
 def responder(ending: str) -> str:
+    """A model that was told to be empathetic bears its plain name, one that was not is naive."""
     if ending == HUMAN:
         return ending
-    return ending.removesuffix("_empathy") if ending.endswith("_empathy") else f"{ending}-naive"
+    return (
+        ending.removesuffix("_empathy") if ending.endswith("_empathy") else f"{ending}{NAIVE_END}"
+    )
 
 
 def numbered_rows(file: Path, problems: Problems) -> Iterator[tuple[int, dict[str, str]]]:
@@ -143,6 +147,7 @@ def response_of(name: str, who: str, row: Mapping[str, str], ending: str) -> Res
         dialogue_id=name,
         text=required(row, f"response_{ending}"),
         author=who,
+        strategy=NAIVE if who.endswith(NAIVE_END) else None,
         rating=int(rating),
     )
 

@@ -13,19 +13,32 @@ Reader = Callable[[Request, Problems], Reading]
 
 @dataclass(frozen=True)
 class Corpus:
-    """Where a corpus's `read` lives and what it holds."""
+    """Where a corpus's `read` lives, how the user names it, and what it holds."""
 
     module: str
+    usage: str
     help: str
 
 
 CORPORA = {
-    "starter": Corpus("distill.corpora.starter", "900 dialogues of ours, bundled"),
-    "curriculum": Corpus("distill.corpora.curriculum.corpus", "endless simple dialogues, made"),
-    "rated-responses": Corpus("distill.corpora.rated_responses", "people's ratings of replies"),
-    "empathetic-dialogues": Corpus("distill.corpora.empathetic_dialogues", "EmpatheticDialogues"),
-    "esconv": Corpus("distill.corpora.esconv", "ESConv, emotional support"),
-    "messages": Corpus("distill.corpora.messages", "any JSON lines with OpenAI-style messages"),
+    "starter": Corpus("distill.corpora.starter", "starter", "900 bundled dialogues of ours"),
+    "curriculum": Corpus(
+        "distill.corpora.curriculum.corpus", "curriculum", "simple dialogues, generated"
+    ),
+    "rated-responses": Corpus(
+        "distill.corpora.rated_responses",
+        "rated-responses=PATH",
+        "responses of people and models, rated by people",
+    ),
+    "empathetic-dialogues": Corpus(
+        "distill.corpora.empathetic_dialogues",
+        "empathetic-dialogues=PATH",
+        "EmpatheticDialogues, JSON lines or the official CSV",
+    ),
+    "esconv": Corpus("distill.corpora.esconv", "esconv=PATH", "ESConv, emotional support"),
+    "messages": Corpus(
+        "distill.corpora.messages", "messages=FILE", "JSON lines with OpenAI-style messages"
+    ),
 }
 
 

@@ -1,9 +1,10 @@
 """What each rule takes from the responses to one dialogue: targets for SFT, and preferences.
 
-In: the responses of one dialogue and the responders that were asked for. Out: `Taught`. A rule
-that finds nothing in a dialogue gives an empty `Taught`, so one folder may hold several corpora.
-The rules on rated responses are those of "Distilling Empathy from Large Language Models"
-(arXiv 2507.08151), whose ratings are 1 bad, 2 okay, 3 good.
+In: the responses of one dialogue and the responders that were asked for (None is all of them).
+Out: `Taught`; empty where a rule finds nothing, so one folder may hold several corpora. The
+rules on rated responses are those of "Distilling Empathy from Large Language Models" (arXiv
+2507.08151), whose ratings are 1 bad, 2 okay, 3 good. Each response is a target once, also when
+several responders bring it in.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -13,6 +14,7 @@ from distill.core.records import Response
 
 Pair = tuple[Response, Response]
 Responders = Collection[str] | None
+HUMAN, GOOD = "human", 3
 
 
 @dataclass(frozen=True)
@@ -25,11 +27,44 @@ class Taught:
 
 @dataclass(frozen=True)
 class Rule:
-    """A rule and what it needs, for the message when it finds nothing."""
+    """A rule, and what it needs for the message when it finds nothing to imitate."""
 
     take: Callable[[Sequence[Response], Responders], Taught]
     help: str
     needs: str
+
+
+def direct_distillation(responses: Sequence[Response], responders: Responders) -> Taught:
+    """Imitate human and model where both are good; prefer a good model to a human who is not.
+
+    A model that was not asked for empathy (strategy `naive`) is taken only by its name.
+    """
+    human = rated_human(responses)
+    models = [
+        response
+        for response in responses
+        if response.author != HUMAN and response.rating == GOOD and wanted(response, responders)
+    ]
+    if human is None or not models:
+        return Taught()
+    if human.rating == GOOD:
+        return Taught(targets=[human, *models])
+    return Taught(pairs=[(model, human) for model in models])
+
+
+def human_improved(responses: Sequence[Response], responders: Responders) -> Taught:
+    """Imitate a good human and its improvements; prefer improvements to a human who is not."""
+    human = rated_human(responses)
+    if human is None:
+        return Taught()
+    better = [
+        response
+        for response in responses
+        if response.improves == human.id and (responders is None or response.author in responders)
+    ]
+    if human.rating == GOOD:
+        return Taught(targets=[human, *better])
+    return Taught(pairs=[(improvement, human) for improvement in better])
 
 
 def improved(responses: Sequence[Response], responders: Responders) -> Taught:
@@ -45,19 +80,41 @@ def first(responses: Sequence[Response], responders: Responders) -> Taught:
     return Taught(best, [(chosen, rejected) for chosen in best for rejected in worse])
 
 
+def as_given(responses: Sequence[Response], responders: Responders) -> Taught:
+    """Any corpus: imitate every response."""
+    return Taught([r for r in responses if responders is None or r.author in responders])
+
+
+def wanted(response: Response, responders: Responders) -> bool:
+    return response.strategy != "naive" if responders is None else response.author in responders
+
+
+def rated_human(responses: Sequence[Response]) -> Response | None:
+    return next((r for r in responses if r.author == HUMAN and r.rating is not None), None)
+
+
 def of_strategy(responses: Sequence[Response], strategy: str) -> list[Response]:
     return [response for response in responses if response.strategy == strategy]
 
 
+GRADED = "responses graded plain, direct and improved, as in the starter and the curriculum"
+RATED = "a good human response, and others, with ratings, as in rated-responses"
 RULES = {
     "improved": Rule(
-        improved,
-        "imitate the improved reply, prefer it to the direct and the plain one",
-        "responses graded plain, direct, improved, as in the starter and the curriculum",
+        improved, "imitate the improved reply, prefer it to the direct and the plain one", GRADED
     ),
-    "first": Rule(
-        first,
-        "imitate the direct reply, prefer it to the plain one",
-        "responses graded plain, direct, improved, as in the starter and the curriculum",
+    "first": Rule(first, "imitate the direct reply, prefer it to the plain one", GRADED),
+    "direct-distillation": Rule(
+        direct_distillation,
+        "imitate human and model where both are rated 3, prefer a model rated 3 to a human "
+        "rated 1 or 2",
+        RATED,
     ),
+    "human-improved": Rule(
+        human_improved,
+        "imitate a human rated 3, prefer what improves a human rated 1 or 2",
+        RATED,
+    ),
+    "as-given": Rule(as_given, "imitate every response there is, no preferences", "responses"),
 }
+BY_RESPONDER = ("direct-distillation", "human-improved", "as-given")

@@ -2,9 +2,11 @@
 
 import itertools
 from collections.abc import Iterator
+from importlib import resources
 
-from distill.core.jsonl import Problems
+from distill.core.jsonl import Problems, digest_text
 from distill.core.records import SPLITS, Dialogue, Privileged, Response
+from distill.corpora.curriculum.events import HERE
 from distill.corpora.curriculum.generate import Example, examples
 from distill.corpora.item import Item
 from distill.corpora.reading import Reading, Request
@@ -14,7 +16,15 @@ SHARE = {"train": 0.96, "valid": 0.02, "test": 0.02}
 
 
 def read(request: Request, problems: Problems) -> Reading:
-    return Reading(list(curriculum_items(request.count, request.seed)))
+    return Reading(list(curriculum_items(request.count, request.seed)), {"schemas": digest()})
+
+
+def digest() -> str:
+    """Of every file that the dialogues are made from."""
+    here = resources.files(HERE)
+    events = sorted(here.joinpath("events").iterdir(), key=lambda file: file.name)
+    files = [here.joinpath("lexicon.yaml"), *(f for f in events if f.name.endswith(".yaml"))]
+    return digest_text("".join(file.read_text("utf-8") for file in files))
 
 
 def curriculum_items(count: int, seed: int = 0) -> Iterator[Item]:

@@ -19,7 +19,7 @@ GROUP = {
         "eval.latency",
         "Measure first token, tokens per second and memory of a served file.",
         "eval",
-        ("openai", "psutil"),
+        ("numpy", "openai", "psutil"),
     ),
     "report": Entry(
         "eval.report",

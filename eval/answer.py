@@ -78,7 +78,7 @@ def table(data: dict[str, Any]) -> Table:
         ),
         "first token": f"{data['first_token_s'] * 1000:.0f} ms (median)",
         "speed": f"{data['tokens_per_s']:.0f} tokens per second (median)",
-        "artifact": data["artifact_sha256"],
+        "artifact": f"sha256 {data['artifact_sha256'][:16]}...",
         "answers": data["out"],
     }
     for name, value in rows.items():

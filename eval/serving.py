@@ -4,12 +4,15 @@ In: an exported file. Out: its base URL, model name and process id. Refused: a f
 runtime refuses, or a server that is not up in time (Unavailable, with its last line).
 """
 
+import ctypes
 import json
+import os
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +23,8 @@ from distill.core.jsonl import existing
 
 START_S = 120.0
 STOP_S = 10.0
+SERVER_KEYS = ("KINDRED_API_KEY", "LLAMA_API_KEY")
+PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
@@ -36,9 +41,18 @@ def served(
     """Serve a file on a free loopback port; the server ends with the block."""
     argv = [sys.executable, "-m", "runtime", "serve", str(existing(artifact)), "--port", "0"]
     argv += ["--json", *(["--threads", str(threads)] if threads else [])]
+    # A key in the environment is for servers that others reach; this one is reached by us alone.
+    environment = {key: value for key, value in os.environ.items() if key not in SERVER_KEYS}
     with (
         tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as remarks,
-        subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=remarks, text=True) as process,
+        subprocess.Popen(
+            argv,
+            stdout=subprocess.PIPE,
+            stderr=remarks,
+            text=True,
+            env=environment,
+            preexec_fn=ends_with_its_parent(),
+        ) as process,
     ):
         try:
             found = first_object(process, start_s)
@@ -48,6 +62,14 @@ def served(
             yield Served(found["url"], found["model"], found["pid"])
         finally:
             stop(process)
+
+
+def ends_with_its_parent() -> Callable[[], object] | None:
+    """On Linux, what makes the kernel stop the server even when this process is killed."""
+    if sys.platform != "linux":
+        return None
+    control = ctypes.CDLL(None).prctl
+    return lambda: control(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def first_object(process: "subprocess.Popen[str]", start_s: float) -> dict[str, Any]:

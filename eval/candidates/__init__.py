@@ -35,9 +35,12 @@ class CandidateOptions:
 
 
 class Candidate(Protocol):
-    """Something that answers; `sha256` says what it is."""
+    """Something that answers."""
 
-    sha256: str
+    @property
+    def sha256(self) -> str:
+        """Digest of what answers."""
+        ...
 
     def replies(
         self, dialogues: Sequence[Dialogue], sampling: Sampling

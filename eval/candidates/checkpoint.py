@@ -90,7 +90,7 @@ class CheckpointCandidate:
         stops = stop_tokens(self.student)
         end = next((place for place, token in enumerate(ids) if token in stops), None)
         kept = ids if end is None else ids[:end]
-        tokens = len(kept) + (end is not None)
+        tokens = len(kept)
         first = clock.first or ended
         return Reply(
             text=self.tokenizer.decode(kept, skip_special_tokens=True).strip(),
@@ -146,10 +146,12 @@ def load(folder: Path, base: str, adapter: bool) -> tuple[Any, Any]:
     """The model in fp32 on a CPU, in its own precision on a GPU, and its tokenizer."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     on_gpu = torch.cuda.is_available()
     try:
-        student = AutoModelForCausalLM.from_pretrained(
+        student: Any = AutoModelForCausalLM.from_pretrained(
             base, dtype="auto" if on_gpu else torch.float32
         )
         holder = folder if (folder / "tokenizer_config.json").exists() else base

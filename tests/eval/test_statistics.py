@@ -1,0 +1,79 @@
+"""Counts, rates and intervals, against the slow obvious way."""
+
+import random
+
+import pytest
+
+from distill.core.records import Verdict
+from eval.statistics import Tally, outcome_of, tally, wilson, win_rate_interval
+
+
+def verdicts(straight, swapped):
+    return Verdict(side=straight), Verdict(side=swapped)
+
+
+@pytest.mark.parametrize(
+    ("straight", "swapped", "outcome"),
+    [
+        ("first", "second", "win"),
+        ("second", "first", "loss"),
+        ("tie", "tie", "tie"),
+        ("first", "first", "flip"),
+        ("second", "second", "flip"),
+        ("first", "tie", "flip"),
+        ("tie", "first", "flip"),
+        ("unreadable", "second", "unreadable"),
+        ("first", "unreadable", "unreadable"),
+    ],
+)
+def test_a_pair_is_won_only_when_the_verdict_survives_the_swap(straight, swapped, outcome):
+    assert outcome_of(*verdicts(straight, swapped)) == outcome
+
+
+def test_a_missing_verdict_is_a_failed_pair():
+    assert outcome_of(None, Verdict(side="first")) == "failed"
+
+
+def test_only_decided_pairs_are_in_the_rate():
+    counts = tally(["win"] * 3 + ["loss"] + ["tie"] * 5 + ["flip", "unreadable", "failed"])
+    assert (counts.win_rate, counts.decided, counts.pairs) == (0.75, 4, 12)
+
+
+def test_an_empty_tally_has_no_rate_and_no_interval():
+    for counts in (Tally(), Tally(ties=3, flips=2)):
+        assert counts.win_rate is None and win_rate_interval(counts, 0) is None
+
+
+def test_the_interval_is_that_of_the_loop_over_dialogues():
+    outcomes = ["win"] * 30 + ["loss"] * 12 + ["tie"] * 18
+    rng = random.Random(1)
+    rates = sorted(
+        drawn.count("win") / (drawn.count("win") + drawn.count("loss"))
+        for drawn in (rng.choices(outcomes, k=60) for _ in range(4000))
+    )
+    interval = win_rate_interval(tally(outcomes), 0)
+    assert interval.method == "bootstrap"
+    assert interval.low == pytest.approx(rates[100], abs=0.02)
+    assert interval.high == pytest.approx(rates[3900], abs=0.02)
+
+
+def test_the_interval_repeats_with_its_seed():
+    counts = Tally(wins=7, losses=4, ties=2)
+    assert win_rate_interval(counts, 3) == win_rate_interval(counts, 3)
+
+
+def test_a_clean_sweep_is_not_certainty():
+    interval = win_rate_interval(Tally(wins=10), 0)
+    assert interval.method == "wilson" and interval.high == pytest.approx(1.0)
+    assert interval.low == pytest.approx(0.7225, abs=1e-4)
+    assert wilson(0, 10).high == pytest.approx(1 - 0.7225, abs=1e-4)
+
+
+def test_the_interval_covers_the_truth_about_as_often_as_it_says():
+    rng = random.Random(7)
+    inside = 0
+    for trial in range(200):
+        wins = sum(rng.random() < 0.7 for _ in range(100))
+        interval = win_rate_interval(Tally(wins=wins, losses=100 - wins), trial)
+        inside += interval.low <= 0.7 <= interval.high
+    assert 0.90 <= inside / 200 <= 0.99

@@ -76,13 +76,22 @@ def open_checkpoint(folder: Path) -> Checkpoint:
         raise MissingInput(
             f"{folder} has no tokenizer (tokenizer.json); copy it from the base it was trained from"
         )
-    from transformers import AutoConfig, AutoTokenizer, logging
+    quiet()
+    from transformers import AutoConfig, AutoTokenizer
 
-    logging.set_verbosity_error()
     config = AutoConfig.from_pretrained(folder, local_files_only=True)
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     template = template_of(tokenizer, folder)
     return Checkpoint(folder, config, tokenizer, template, shards, architecture)
+
+
+def quiet() -> None:
+    """Our own lines say what happens; transformers' bars and remarks would stand between them."""
+    from transformers import logging
+
+    silent: Any = logging
+    silent.set_verbosity_error()
+    silent.disable_progress_bar()
 
 
 def refuse_other_folders(folder: Path) -> None:

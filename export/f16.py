@@ -5,14 +5,16 @@ a tensor that the architecture does not know, or that F16 cannot hold (Unsupport
 one (BadInput).
 """
 
-from collections.abc import Iterator, Mapping
+import math
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import gguf
 import numpy as np
 
-from distill.core.errors import BadInput, Unsupported
+from distill.core.errors import BadInput, KindredError, Unavailable, Unsupported
 from distill.core.progress import track
 from export.checkpoint import Checkpoint
 from export.vocabulary import vocabulary_of
@@ -78,8 +80,9 @@ def refuse_missing(checkpoint: Checkpoint, names: Mapping[str, str]) -> None:
     import torch
     from transformers import AutoModelForCausalLM
 
+    build: Any = AutoModelForCausalLM.from_config
     with torch.device("meta"):
-        skeleton: Any = AutoModelForCausalLM.from_config(checkpoint.config)
+        skeleton = build(checkpoint.config)
     missing = [name for name, _ in skeleton.named_parameters() if name not in names]
     if missing:
         raise BadInput(
@@ -104,24 +107,39 @@ def write_file(
     architecture: str,
     metadata: Mapping[str, Any],
     shapes: Mapping[str, tuple[int, ...]] | None = None,
-    tensors: Iterator[np.ndarray] | None = None,
+    tensors: Iterable[np.ndarray] = (),
 ) -> None:
     """Header, metadata, then each tensor as it comes."""
     writer = gguf.GGUFWriter(path, architecture)
+    for key, value in metadata.items():
+        add(writer, key, value)
+    for name, shape in (shapes or {}).items():
+        kind = np.dtype(np.float32 if len(shape) == 1 else np.float16)
+        writer.add_tensor_info(name, shape, kind, math.prod(shape) * kind.itemsize)
     try:
-        for key, value in metadata.items():
-            add(writer, key, value)
-        for name, shape in (shapes or {}).items():
-            kind = np.dtype(np.float32 if len(shape) == 1 else np.float16)
-            size = int(np.prod(shape)) * kind.itemsize
-            writer.add_tensor_info(name, shape, kind, size)
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_ti_data_to_file()
-        for tensor in tensors or ():
+        for tensor in tensors:
             writer.write_tensor_data(tensor)
-    finally:
         writer.close()
+    except KindredError:
+        raise
+    except OSError as error:
+        raise Unavailable(
+            f"{path.parent} does not take the file ({error}); free some space and export again"
+        ) from error
+
+
+def refuse_full_disk(checkpoint: Checkpoint, folder: Path) -> None:
+    """F16 and the quantized file lie side by side for a while; both must fit."""
+    weights = sum(math.prod(shape) for _, shape in checkpoint.shapes())
+    needed, free = 3 * weights, shutil.disk_usage(folder).free
+    if needed > free:
+        raise Unavailable(
+            f"{folder} has {free / 1e6:.0f} MB free and the export needs about "
+            f"{needed / 1e6:.0f} MB; free some space or choose another --out"
+        )
 
 
 def add(writer: gguf.GGUFWriter, key: str, value: Any) -> None:

@@ -20,16 +20,16 @@ def captured() -> Iterator[list[str]]:
     lines: list[str] = []
     show = bool(os.environ.get(SHOW))
 
-    @llama_cpp.llama_log_callback
     def listen(level: int, text: bytes, user_data: object) -> None:
         line = text.decode("utf-8", "replace")
         lines.append(line)
         if show:
             sys.stderr.write(line)
 
+    listener = llama_cpp.llama_log_callback(listen)
     before, data = llama_cpp.llama_log_callback(), ctypes.c_void_p()
     llama_cpp.llama_log_get(ctypes.byref(before), ctypes.byref(data))
-    llama_cpp.llama_log_set(listen, ctypes.c_void_p(0))
+    llama_cpp.llama_log_set(listener, ctypes.c_void_p(0))
     try:
         yield lines
     finally:

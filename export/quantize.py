@@ -89,15 +89,15 @@ def quantize(source: Path, target: Path, name: str, token_embedding: str | None 
         raise Unavailable(f"{target} could not be quantized to {name}: {reason(log)}")
 
 
-def quantize_within(source: Path, target: Path, name: str) -> Quantization:
-    """Quantize with the best embedding type that keeps the file within the 4-bit budget."""
-    for token_embedding in EMBEDDINGS_OF_4_BITS:
+def quantize_within(source: Path, target: Path, name: str) -> None:
+    """Quantize with the best embedding type that keeps the file within the 4-bit budget.
+
+    A file that no embedding type brings within it is written as llama.cpp would by itself.
+    """
+    for token_embedding in (*EMBEDDINGS_OF_4_BITS, None):
         quantize(source, target, name, token_embedding)
-        found = read_back(target, name)
-        if found.bits_per_weight <= MOST_BITS_PER_WEIGHT:
-            return found
-    quantize(source, target, name)
-    return read_back(target, name)
+        if read_back(target, name).file_bits_per_weight <= MOST_BITS_PER_WEIGHT:
+            return
 
 
 def read_back(path: Path, name: str) -> Quantization:
@@ -129,7 +129,7 @@ def read_back(path: Path, name: str) -> Quantization:
 
 
 def class_of(tensor: str) -> str:
-    """`embedding`, `attention`, `feed-forward`, `head` or `norm`, by GGUF name."""
+    """The part of the student that a tensor belongs to, by its GGUF name."""
     if "norm" in tensor:
         return "norm"
     for mark, name in {

@@ -19,6 +19,7 @@ import numpy as np
 
 from distill.core.errors import CheckFailed
 from export.native_log import captured, reason
+from runtime.cores import physical_cores
 
 TEXT, FLAG = 3, 2
 FLASH_ATTENTION_OFF = 0
@@ -58,6 +59,7 @@ class Session:
         params = llama_cpp.llama_context_default_params()
         params.n_ctx, params.n_batch, params.n_ubatch = context, self.batch, self.batch
         params.type_k = params.type_v = llama_cpp.GGML_TYPE_F32
+        params.n_threads = params.n_threads_batch = physical_cores()
         params.flash_attn_type = FLASH_ATTENTION_OFF
         opened = llama_cpp.llama_init_from_model(self._model, params)
         if not opened:
@@ -91,7 +93,7 @@ class Session:
         return list(ids[:count])
 
     def token_text(self, token: int) -> str:
-        return llama_cpp.llama_vocab_get_text(self._vocabulary, token).decode()
+        return str(llama_cpp.llama_vocab_get_text(self._vocabulary, token).decode())
 
     def ends(self, token: int) -> bool:
         """Whether generation stops at this token."""
@@ -155,7 +157,7 @@ def chunks(tokens: Sequence[int], size: int) -> list[Sequence[int]]:
 
 def override_array(overrides: Mapping[str, str | bool]) -> Any:
     """Metadata overrides as llama.cpp reads them, ended by an empty key."""
-    array = (llama_cpp.llama_model_kv_override * (len(overrides) + 1))()
+    array: Any = (llama_cpp.llama_model_kv_override * (len(overrides) + 1))()
     for slot, (key, value) in zip(itertools.count(), overrides.items()):
         array[slot].key = key.encode()
         if isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""Llama: rotary pairs are neighbours in GGUF and halves in Hugging Face, so q and k are permuted."""
+"""Llama: rotary pairs are neighbours in GGUF and halves in Hugging Face: q and k are permuted."""
 
 from typing import Any
 

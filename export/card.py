@@ -1,0 +1,95 @@
+"""What an export says of itself: the manifest beside the file, and the lines on the screen."""
+
+from pathlib import Path
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from distill.core.jsonl import read_json, sha256_of
+from distill.core.manifest import ArtifactManifest, FileDigest, tool_versions
+from export.checkpoint import Checkpoint
+from export.quantize import Quantization
+
+LOUD_DIFFERENCE = 1.0
+
+
+def manifest_for(
+    checkpoint: Checkpoint,
+    target: Path,
+    written: Path,
+    found: Quantization,
+    parity: dict[str, Any],
+) -> ArtifactManifest:
+    """The manifest of a file that will be renamed to `target`; provenance from kindred.json."""
+    known = checkpoint.folder / "kindred.json"
+    provenance = read_json(known) if known.exists() else {}
+    file = FileDigest(
+        path=target.name, sha256=sha256_of(written), size_bytes=written.stat().st_size
+    )
+    return ArtifactManifest(
+        files=[file],
+        student=str(checkpoint.folder),
+        student_sha256=sha256_of(checkpoint.folder),
+        base=provenance.get("base"),
+        recipe_sha256=provenance.get("recipe_sha256"),
+        data_sha256=provenance.get("data_sha256") or {},
+        quantization=found.record(),
+        parity=parity,
+        tools=tool_versions(),
+    )
+
+
+def gate_table(parity: dict[str, Any]) -> Table:
+    """Figures beside their limits, one row for each comparison.
+
+    `greedy` is the share of a greedy reply on which both agree before they first differ, `ends`
+    the share of finished replies that both end at the same place.
+    """
+    title = f"gate: {parity['conversations']} conversations, {parity['text']}"
+    table = Table(title=title, box=SIMPLE_HEAD, title_justify="left")
+    for name in ("file", "against"):
+        table.add_column(name)
+    for name in ("mean KLD", "limit", "top-1", "limit", "greedy", "ends", "verdict"):
+        table.add_column(name, justify="right")
+    for link in parity["links"]:
+        table.add_row(
+            link["candidate"],
+            link["reference"],
+            f"{link['mean_kld']:.2g}",
+            f"{link['most_mean_kld']:g}",
+            f"{link['top1']:.1%}",
+            f"{link['least_top1']:.0%}",
+            share(link["greedy_prefix"]),
+            share(link["end_of_turn"]),
+            "failed" if link["failed"] else "passed",
+        )
+    return table
+
+
+def share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0%}"
+
+
+def file_lines(target: Path, found: Quantization, parity: dict[str, Any]) -> list[str]:
+    """Path, size, bits, fallback; loud where the file is not what its name says."""
+    same = ", ".join(parity["identical"])
+    lines = [
+        f"{target}: {target.stat().st_size / 1e6:.1f} MB, {found.parameters / 1e6:.1f} M weights",
+        f"{found.type}: {found.nominal_bits_per_weight:.2f} bits per weight by name, "
+        f"{found.bits_per_weight:.2f} in effect ({found.file_bits_per_weight:.2f} with metadata); "
+        f"embedding {found.token_embedding}",
+        f"identical: {same}" if same else "the gate was skipped: nothing is known of this file",
+        *(f"fell back: {tensor}" for tensor in found.fallback),
+    ]
+    if too_large(found):
+        lines.append(
+            f"WARNING: named {found.type}, yet {found.bits_per_weight:.2f} bits per weight: "
+            f"{len(found.fallback)} tensors fell back, because their rows are not divisible by "
+            "256; try --type Q4_0, or a student whose widths are multiples of 256"
+        )
+    return lines
+
+
+def too_large(found: Quantization) -> bool:
+    return found.bits_per_weight - found.nominal_bits_per_weight > LOUD_DIFFERENCE

@@ -81,8 +81,9 @@ class Access:
                 403, f"this server does not answer for the host {host!r}", code="host_not_allowed"
             )
         if self._api_key and path not in PUBLIC:
-            given = headers.get(b"authorization", b"").removeprefix(b"Bearer ")
-            if not hmac.compare_digest(given, self._api_key.encode()):
+            scheme, _, given = headers.get(b"authorization", b"").partition(b" ")
+            right = hmac.compare_digest(given.strip(), self._api_key.encode())
+            if scheme.lower() != b"bearer" or not right:
                 raise ApiError(
                     401,
                     "the API key is missing or wrong; send Authorization: Bearer KEY",

@@ -12,15 +12,16 @@ import weakref
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-from distill.core.errors import BadInput, Unsupported
+from distill.core.errors import BadInput, KindredError, Unsupported
 from runtime.artifact import check
-from runtime.backends import Backend, Sampling
+from runtime.backends import Backend, Sampler, Sampling
 from runtime.cores import physical_cores
 from runtime.template import ChatTemplate, Prompter
 from runtime.text import TextFlow
 
+NO_TEMPLATE = "it carries no chat template; export it again from a checkpoint that has one"
 ROLES = ("system", "user", "assistant")
 
 
@@ -43,6 +44,14 @@ class Piece:
     tokens: int = 1
 
 
+class Step(NamedTuple):
+    """One chosen token and what it means."""
+
+    token: int
+    is_end: bool
+    data: bytes
+
+
 def never() -> bool:
     return False
 
@@ -56,10 +65,7 @@ class Engine:
 
     def __init__(self, name: str, backend: Backend) -> None:
         if not backend.template:
-            backend.close()
-            raise Unsupported(
-                f"{name} carries no chat template; export it again from a checkpoint that has one"
-            )
+            raise Unsupported(NO_TEMPLATE)
         self.name = name
         self.context = backend.context
         self.backend = backend
@@ -73,6 +79,7 @@ class Engine:
         self, messages: Sequence[Mapping[str, str]], *, reply_next: bool = True
     ) -> list[int]:
         """The token ids of a conversation, as the model sees them."""
+        self._require_open()
         return self._prompter.encode(plain_messages(messages), reply_next=reply_next)
 
     def chat(
@@ -110,13 +117,12 @@ class Engine:
         limit = room if max_tokens is None else min(max_tokens, room)
         return Reply(self, prompt, limit, sampling, TextFlow(stops), cancelled, started)
 
-    def next_token(
-        self, sequence: Sequence[int], sampler: Any, reply: "Reply", cancelled: Callable[[], bool]
-    ) -> int | None:
+    def step(
+        self, sequence: list[int], sampler: Sampler, reply: "Reply", cancelled: Callable[[], bool]
+    ) -> Step | None:
         """Bring the cache to `sequence` and choose what follows; None once cancelled."""
         with self._lock:
-            if not self._close.alive:
-                raise RuntimeError("the engine is closed")
+            self._require_open()
             if self._cached != sequence[:-1]:
                 self._rewind(sequence)
             if not reply.tokens:
@@ -125,9 +131,9 @@ class Engine:
                 if cancelled():
                     return None
                 done = len(self._cached)
-                chunk = sequence[done : done + self.backend.chunk]
-                self._evaluate(chunk)
-            return int(sampler.next())
+                self._evaluate(sequence[done : done + self.backend.chunk])
+            token = sampler.next()
+            return Step(token, self.backend.is_end(token), self.backend.bytes_of(token))
 
     def _rewind(self, sequence: Sequence[int]) -> None:
         """Keep of the cache what `sequence` begins with, its last token apart."""
@@ -137,10 +143,14 @@ class Engine:
     def _evaluate(self, chunk: Sequence[int]) -> None:
         try:
             self.backend.evaluate(chunk)
-        except RuntimeError:
+            self._cached.extend(chunk)
+        except BaseException:  # Ctrl-C too: what is cached must be what we think is cached
             self._cached = self._cached[: self.backend.keep(0)]
             raise
-        self._cached.extend(chunk)
+
+    def _require_open(self) -> None:
+        if not self._close.alive:
+            raise RuntimeError("the engine is closed")
 
     def close(self) -> None:
         """Free the file's memory; waits for a step in progress."""
@@ -201,21 +211,20 @@ class Reply:
         }
 
     def _generate(self) -> Generator[Piece, None, None]:
-        backend = self._engine.backend
-        sampler = backend.sampler(self._sampling)
+        sampler = self._engine.backend.sampler(self._sampling)
         begun = time.perf_counter()
         try:
             while not self._cancelled():
-                token = self._engine.next_token(self._sequence, sampler, self, self._cancelled)
-                if token is None:
+                step = self._engine.step(self._sequence, sampler, self, self._cancelled)
+                if step is None:
                     return
                 self._clock(begun)
-                if backend.is_end(token):
+                if step.is_end:
                     yield self._piece(self._flow.finish(), "stop", 0)
                     return
                 self.tokens += 1
                 self._last = time.perf_counter()
-                text = self._flow.add(backend.bytes_of(token))
+                text = self._flow.add(step.data)
                 if self._flow.stopped:
                     yield self._piece(text, "stop")
                     return
@@ -223,7 +232,7 @@ class Reply:
                     text += self._flow.finish()
                     yield self._piece(text, "stop" if self._flow.stopped else "length")
                     return
-                self._sequence.append(token)
+                self._sequence.append(step.token)
                 yield Piece(text)
         finally:
             sampler.close()
@@ -248,7 +257,11 @@ def open_engine(path: Path, *, context: int, threads: int | None) -> Engine:
     from runtime.backends.llama_cpp import LlamaCpp
 
     backend = LlamaCpp(path, context=context, threads=threads or physical_cores())
-    return Engine(path.stem, backend)
+    try:
+        return Engine(path.stem, backend)
+    except KindredError as error:
+        backend.close()
+        raise type(error)(f"{path}: {error}") from error
 
 
 def plain_messages(messages: Sequence[Mapping[str, str]]) -> list[Mapping[str, str]]:

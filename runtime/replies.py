@@ -8,7 +8,7 @@ import secrets
 import time
 from typing import Any
 
-from fastapi.responses import JSONResponse
+from fastapi.responses import Response
 
 from runtime.engine import Reply
 
@@ -42,8 +42,8 @@ class ApiError(Exception):
         error = {"message": str(self), "type": kind, "param": self.param, "code": self.code}
         return {"error": error}
 
-    def response(self) -> JSONResponse:
-        return JSONResponse(self.body(), self.status, self.headers)
+    def response(self) -> Response:
+        return json_response(self.body(), self.status, self.headers)
 
 
 class Completion:
@@ -98,10 +98,20 @@ def usage(reply: Reply) -> dict[str, Any]:
     }
 
 
+def ascii_json(value: dict[str, Any]) -> bytes:
+    """JSON in ASCII: some readers of streams take U+2028 for the end of a line."""
+    return json.dumps(value, separators=(",", ":")).encode("ascii")
+
+
+def json_response(
+    value: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None
+) -> Response:
+    return Response(ascii_json(value), status, headers, "application/json")
+
+
 def event(value: dict[str, Any]) -> bytes:
     """One event of a stream."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    return b"data: " + text.encode("utf-8") + b"\n\n"
+    return b"data: " + ascii_json(value) + b"\n\n"
 
 
 DONE = b"data: [DONE]\n\n"

@@ -51,8 +51,10 @@ class Generation:
                 self._hand_over(piece)
         except Exception as error:
             self._hand_over(error)
-        finally:
-            self._hand_over(None)
+
+    def end(self) -> None:
+        """Tell the reader that nothing follows."""
+        self._hand_over(None)
 
     def _hand_over(self, item: Piece | Exception | None) -> None:
         self._loop.call_soon_threadsafe(self._pieces.put_nowait, item)
@@ -70,7 +72,7 @@ class Scheduler:
 
     def require_room(self) -> None:
         """Raise QueueFull when one more generation would not be admitted."""
-        if len(self._active) >= self._limit:
+        if sum(not generation.cancelled() for generation in self._active) >= self._limit:
             raise QueueFull(max(1, math.ceil(self._last_s)))
 
     def admit(self, generation: Generation, reply: Reply) -> None:
@@ -79,15 +81,16 @@ class Scheduler:
         if self._stopping:
             generation.cancel()
         self._active.add(generation)
-        loop = asyncio.get_running_loop()
-        done = loop.run_in_executor(self._thread, self._run, generation, reply)
-        done.add_done_callback(lambda _: self._active.discard(generation))
+        self._thread.submit(self._run, asyncio.get_running_loop(), generation, reply)
 
-    def _run(self, generation: Generation, reply: Reply) -> None:
+    def _run(self, loop: asyncio.AbstractEventLoop, generation: Generation, reply: Reply) -> None:
         started = time.monotonic()
         generation.compute(reply)
         if not generation.cancelled():
             self._last_s = time.monotonic() - started
+        # In this order, whoever has read the end finds the place free.
+        loop.call_soon_threadsafe(self._active.discard, generation)
+        generation.end()
 
     def stop(self) -> None:
         """Cancel every generation; what is admitted later is cancelled at once."""

@@ -103,6 +103,7 @@ def answer(
     config = uvicorn.Config(
         app,
         log_config=None,
+        log_level="error",
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=GRACE_S,

@@ -12,14 +12,14 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi.responses import Response, StreamingResponse
 from starlette.exceptions import HTTPException
 
 from distill.core.errors import KindredError
 from distill.core.progress import say
 from runtime.access import Access, place_of
 from runtime.engine import Engine, PromptTooLong, Reply
-from runtime.replies import DONE, ApiError, Completion, event
+from runtime.replies import DONE, ApiError, Completion, event, json_response
 from runtime.request import ChatRequest, read_request
 from runtime.scheduler import Generation, QueueFull, Scheduler
 
@@ -85,7 +85,7 @@ class Chats:
             watcher.cancel()
         if reply.finish_reason is None:
             raise stopping()
-        return JSONResponse(completion.whole(text, reply))
+        return json_response(completion.whole(text, reply))
 
     def _require_model(self, name: str) -> None:
         if name != self._engine.name:
@@ -185,7 +185,7 @@ def application(engine: Engine, *, host: str, api_key: str | None, queue: int) -
 
     @app.exception_handler(HTTPException)
     async def no_such_route(request: Request, error: HTTPException) -> Response:
-        message = f"{request.method} {request.url.path}: {error.detail}"
+        message = f"{request.method} {request.scope['path']}: {error.detail}"
         headers = dict(error.headers) if error.headers else None
         return ApiError(error.status_code, message, headers=headers).response()
 

@@ -5,9 +5,11 @@ everything else (the prompt, speeds, remarks) on standard error. Refused: an unu
 """
 
 import json as json_format
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TextIO
@@ -52,24 +54,24 @@ class Conversation:
     def reply(self, text: str) -> None:
         """Answer one line; a reply stopped by Ctrl-C is kept as far as it came."""
         self.turns.append({"role": "user", "content": text})
+        interrupted = threading.Event()
         try:
             reply = self.engine.chat(
                 self.messages(),
                 max_tokens=self.options.max_tokens,
                 temperature=self.options.temperature,
                 seed=self.options.seed,
+                cancelled=interrupted.is_set,
             )
         except BadInput as error:
             self.turns.pop()
             say(f"{error}; /reset forgets the conversation")
             return
         written: list[str] = []
-        try:
+        with on_interrupt(interrupted.set):
             for piece in reply:
                 written.append(piece.text)
                 self._show(piece.text)
-        except KeyboardInterrupt:
-            reply.close()
         self._show("\n")
         self._remember("".join(written))
         timings = reply.timings()
@@ -104,6 +106,16 @@ class Conversation:
         else:
             say(COMMANDS if word == "/help" else f"there is no command {word}\n{COMMANDS}")
         return True
+
+
+@contextmanager
+def on_interrupt(act: Callable[[], None]) -> Iterator[None]:
+    """Within, Ctrl-C calls `act` instead of breaking in wherever the engine happens to be."""
+    before = signal.signal(signal.SIGINT, lambda number, frame: act())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def lines(read: Callable[[], str]) -> Iterator[str]:

@@ -17,6 +17,7 @@ from runtime.backends import Sampling
 
 CHUNK = 256  # tokens evaluated at once: how long a prompt goes on after its reader left
 ERROR_LEVEL = 4
+GREEDY_BELOW = 1e-6  # logits divided by less would overflow
 CONTROL = native.LLAMA_TOKEN_ATTR_CONTROL | native.LLAMA_TOKEN_ATTR_UNKNOWN
 _complaints: list[str] = []
 
@@ -39,6 +40,14 @@ class LlamaCpp:
         native.llama_log_set(_listener, ctypes.c_void_p(0))
         native.llama_backend_init()
         self._model = _open_model(path)
+        self._context: Any = None
+        try:
+            self._prepare(path, context, threads)
+        except BaseException:
+            self.close()
+            raise
+
+    def _prepare(self, path: Path, context: int, threads: int) -> None:
         self._vocab = native.llama_model_get_vocab(self._model)
         trained = native.llama_model_n_ctx_train(self._model)
         self.context = min(context, trained) if trained > 0 else context
@@ -47,7 +56,7 @@ class LlamaCpp:
         self._one = (native.llama_token * 1)()
         self._one_batch = native.llama_batch_get_one(self._one, 1)
         self._buffer = ctypes.create_string_buffer(256)
-        self.template = self._template()
+        self.template = self._template(path)
         self.control: Mapping[str, int] = self._control_tokens()
         begin, end = native.llama_vocab_bos(self._vocab), native.llama_vocab_eos(self._vocab)
         self.begin = begin if begin >= 0 and native.llama_vocab_get_add_bos(self._vocab) else None
@@ -60,13 +69,17 @@ class LlamaCpp:
         settings.n_threads = settings.n_threads_batch = threads
         opened = native.llama_init_from_model(self._model, settings)
         if not opened:
-            native.llama_model_free(self._model)
             raise BadInput(f"{path} cannot be run with {self.context} tokens: {_reason()}")
         return opened
 
-    def _template(self) -> str | None:
+    def _template(self, path: Path) -> str | None:
         text = native.llama_model_chat_template(self._model, None)
-        return text.decode("utf-8") if text else None
+        try:
+            return text.decode("utf-8") if text else None
+        except UnicodeDecodeError as error:
+            raise BadInput(
+                f"{path} has a chat template that is not UTF-8; export it again"
+            ) from error
 
     def _control_tokens(self) -> dict[str, int]:
         tokens = range(native.llama_vocab_n_tokens(self._vocab))
@@ -118,10 +131,11 @@ class LlamaCpp:
         return NativeSampler(self._context, sampling)
 
     def close(self) -> None:
-        if self._context is not None:
+        if self._context:
             native.llama_free(self._context)
+        if self._model:
             native.llama_model_free(self._model)
-            self._context = self._model = None
+        self._context = self._model = None
 
 
 class NativeSampler:
@@ -143,7 +157,7 @@ class NativeSampler:
 
 
 def _links(sampling: Sampling) -> list[Any]:
-    if sampling.temperature == 0:
+    if sampling.temperature < GREEDY_BELOW:
         return [native.llama_sampler_init_greedy()]
     links = []
     if sampling.top_k > 0:

@@ -32,21 +32,39 @@ class Adapter(Strict):
     targets: str | list[str] = "all-linear"
 
 
+class Template(Strict):
+    """A chat template (Jinja) for a base that has none, and the token that ends a turn."""
+
+    text: str = Field(min_length=1)
+    end: str = Field(min_length=1)
+
+
 class Step(Strict):
-    """One pass of a trainer; `batch_size` is dialogues a device, `epochs` may be a fraction."""
+    """One pass of a trainer; `epochs` may be a fraction.
+
+    A step learns from `batch_size * accumulation` dialogues, on any number of devices: they
+    share them. `at_most` reads a seeded choice of so many dialogues or pairs.
+    """
 
     epochs: float = Field(default=1.0, gt=0)
     learning_rate: float = Field(gt=0)
     batch_size: int = Field(default=8, ge=1)
     accumulation: int = Field(default=1, ge=1)
+    at_most: int | None = Field(default=None, ge=1)
+    group_by_length: bool = True
     scheduler: str = "cosine"
     warmup_fraction: Fraction = 0.05
     weight_decay: float = Field(default=0.0, ge=0)
 
 
 class Sft(Step):
-    """Supervised fine-tuning on the response only."""
+    """Supervised fine-tuning on the last reply of each dialogue, or on every reply.
 
+    With `packing` a row is `max_length` tokens of several dialogues that do not see each other,
+    and `batch_size` counts rows.
+    """
+
+    loss_on: Literal["last-reply", "every-reply"] = "last-reply"
     packing: bool = False
 
 
@@ -62,6 +80,7 @@ class TwoStep(Strict):
 
     method: Literal["two-step"]
     student: str
+    chat_template: Template | None = None
     adapter: Adapter = Adapter()
     sft: Sft
     dpo: Dpo | None = None

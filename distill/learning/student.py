@@ -1,0 +1,213 @@
+"""The student before training: where it lies, its tokenizer, its sizes, its weights.
+
+In: a folder, a name of the Hub, or `starter`. Out: a local folder, a tokenizer with a chat
+template, parameter counts without weights, a model to train. Refused: a student that is not there
+(MissingInput), one without a chat template (BadInput), QLoRA without what it needs (Unsupported).
+"""
+
+import os
+from dataclasses import dataclass
+from importlib import resources
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+
+from distill.core.errors import BadInput, MissingInput, Unsupported
+from distill.recipe import Adapter, TwoStep
+
+STARTER = "starter"
+WANTED = ["*.json", "*.safetensors", "*.model", "*.jinja", "*.txt"]
+UNWANTED = ["consolidated*", "original/*", "onnx/*", "runs/*"]
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+Device = Literal["cuda", "cpu"]
+
+
+def bundled_base() -> Path:
+    return Path(str(resources.files("distill").joinpath("starter", "base")))
+
+
+def local_folder(student: str) -> Path | None:
+    """The folder of a student that needs no network, None for a name of the Hub."""
+    folder = bundled_base() if student == STARTER else Path(student)
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise MissingInput(f"{folder} holds no config.json, so it is no student")
+        return folder
+    looks_local = student == STARTER or student.startswith((".", "/", "~")) or "/" not in student
+    if looks_local or student.count("/") > 1:
+        raise MissingInput(
+            f"there is no student {student}: give the folder of a checkpoint, or a name of the "
+            "Hub like Qwen/Qwen3-0.6B"
+        )
+    return None
+
+
+def fetched_folder(student: str) -> Path:
+    """A local folder with all that training needs, downloaded when it is a name of the Hub."""
+    folder = local_folder(student)
+    if folder is not None:
+        return folder
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(student, allow_patterns=WANTED, ignore_patterns=UNWANTED))
+    except Exception as error:
+        raise unreachable(student, error) from error
+
+
+def unreachable(student: str, error: Exception) -> MissingInput:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return MissingInput(
+        f"{student} is no folder here, and the Hub did not give it ({reason[:160]}); go online, "
+        "log in if it is gated, or give a local folder"
+    )
+
+
+def read_config(student: str) -> Any:
+    """The architecture alone; for a name of the Hub a few kilobytes."""
+    folder = local_folder(student)
+    try:
+        return AutoConfig.from_pretrained(folder or student)
+    except Exception as error:
+        if folder is None:
+            raise unreachable(student, error) from error
+        reason = " ".join(str(error).split())[:160]
+        raise BadInput(f"{folder}/config.json is not readable: {reason}") from error
+
+
+def read_tokenizer(folder: Path, recipe: TwoStep) -> Any:
+    """The student's tokenizer with its own chat template, or with the recipe's."""
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    given = recipe.chat_template
+    if given is not None:
+        if given.end not in tokenizer.get_vocab():
+            raise BadInput(f"chat_template.end: {given.end} is no token of {folder}")
+        tokenizer.chat_template = given.text
+        tokenizer.eos_token = given.end
+    if not tokenizer.chat_template:
+        raise BadInput(
+            f"{folder} has no chat template, so it cannot be told where a reply begins; start "
+            "from an instruct model, or give the recipe a chat_template"
+        )
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def generation_config(folder: Path, tokenizer: Any) -> GenerationConfig:
+    """How the student is sampled, with the end of a turn among its stop tokens."""
+    found = (folder / "generation_config.json").is_file()
+    config = GenerationConfig.from_pretrained(folder) if found else GenerationConfig()
+    stops = stop_tokens(config)
+    if tokenizer.eos_token_id is not None and tokenizer.eos_token_id not in stops:
+        config.eos_token_id = [tokenizer.eos_token_id, *sorted(stops)]
+    return config
+
+
+def stop_tokens(config: GenerationConfig) -> set[int]:
+    stops = config.eos_token_id
+    return set(stops) if isinstance(stops, list) else set() if stops is None else {stops}
+
+
+def device_now() -> Device:
+    """A CUDA GPU unless there is none, or `accelerate launch --cpu` says so."""
+    asked_for_cpu = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes")
+    return "cuda" if torch.cuda.is_available() and not asked_for_cpu else "cpu"
+
+
+def precision_on(device: Device, asked: str) -> str:
+    """`auto`: bf16 on GPUs that have it, fp16 on others, fp32 on a CPU."""
+    if asked == "fp16" and device == "cpu":
+        raise Unsupported("precision fp16 needs a GPU; on a CPU say auto, fp32 or bf16")
+    if asked != "auto":
+        return asked
+    if device == "cpu":
+        return "fp32"
+    return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+
+
+def refuse_qlora(adapter: Adapter, device: Device) -> None:
+    """Unsupported when 4-bit weights cannot be trained over here."""
+    if adapter.kind != "qlora":
+        return
+    missing = "a CUDA GPU" if device == "cpu" else "bitsandbytes"
+    if device == "cpu" or find_spec("bitsandbytes") is None:
+        raise Unsupported(
+            f"adapter kind qlora needs {missing}, which is not here; say kind: lora in the recipe"
+        )
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Counts that follow from the configuration alone."""
+
+    parameters: int
+    trainable: int
+    hidden: int
+    layers: int
+    vocabulary: int
+
+
+def sizes_of(config: Any, adapter: Adapter) -> Sizes:
+    """Count on the meta device: nothing is allocated."""
+    with torch.device("meta"):
+        student = AutoModelForCausalLM.from_config(config)
+        parameters = sum(p.numel() for p in student.parameters())
+        if adapter.kind != "full":
+            student = with_adapter(student, adapter)
+        trainable = sum(p.numel() for p in student.parameters() if p.requires_grad)
+    text = config.get_text_config()
+    return Sizes(parameters, trainable, text.hidden_size, text.num_hidden_layers, text.vocab_size)
+
+
+def with_adapter(student: Any, adapter: Adapter) -> Any:
+    """Wrap a model in fresh low-rank updates."""
+    from peft import LoraConfig, get_peft_model
+
+    wanted = LoraConfig(
+        r=adapter.rank,
+        lora_alpha=adapter.alpha,
+        lora_dropout=adapter.dropout,
+        target_modules=adapter.targets,
+        task_type="CAUSAL_LM",
+    )
+    return get_peft_model(student, wanted)
+
+
+def frozen_dtype(adapter: Adapter, precision: str, device: Device) -> torch.dtype:
+    """Weights that are trained stay fp32; frozen ones take the precision of a GPU's arithmetic."""
+    if adapter.kind == "full" or device == "cpu":
+        return torch.float32
+    return DTYPES[precision]
+
+
+def load_student(
+    folder: Path, adapter: Adapter, precision: str, device: Device, trained: Path | None
+) -> Any:
+    """A model to train: all weights, or the frozen base with an adapter.
+
+    `trained` is what the stage before left: a folder of weights, or of an adapter.
+    """
+    weights = trained if trained is not None and adapter.kind == "full" else folder
+    options: dict[str, Any] = {"dtype": frozen_dtype(adapter, precision, device)}
+    if adapter.kind == "qlora":
+        from transformers import BitsAndBytesConfig
+
+        options["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=DTYPES[precision],
+        )
+        options["device_map"] = {"": int(os.environ.get("LOCAL_RANK", "0"))}
+    student = AutoModelForCausalLM.from_pretrained(weights, **options)
+    if adapter.kind == "full":
+        return student
+    if trained is None:
+        return with_adapter(student, adapter)
+    from peft import PeftModel
+
+    return PeftModel.from_pretrained(student, trained, is_trainable=True)

@@ -5,8 +5,9 @@ In: names of corpora, `NAME=PATH` for those that are read from files. Out: a fol
 that is not known, files that are not there, broken rows (all of them named once); then nothing
 is written.
 
-Every conversation is in one split only. When two corpora hold the same one, it is kept once,
-in the split that comes last in train, valid, test; then near-duplicates across splits go.
+Every conversation is in one split only. When two corpora hold the same one, it is kept once: in
+the split that comes last in train, valid, test, and there with the most responses. Then
+near-duplicates across splits go.
 """
 
 from collections import Counter
@@ -68,13 +69,17 @@ def gather(sources: Sequence[str], request: Request | None = None) -> Gathered:
 
 
 def once_each(items: Sequence[Item]) -> list[Item]:
-    """One item for each conversation: of the latest split, then of the corpus named first."""
+    """One item for each conversation: of the latest split, with most responses, named first."""
     best: dict[str, Item] = {}
     for item in items:
         other = best.get(item.dialogue.id)
-        if other is None or RANK[item.dialogue.split] > RANK[other.dialogue.split]:
+        if other is None or weight(item) > weight(other):
             best[item.dialogue.id] = item
     return list(best.values())
+
+
+def weight(item: Item) -> tuple[int, int]:
+    return RANK[item.dialogue.split], len(item.responses)
 
 
 def described(source: str, reading: Reading) -> dict[str, Any]:

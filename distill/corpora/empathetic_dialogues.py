@@ -120,7 +120,7 @@ def official(file: Path, problems: Problems) -> Iterator[Conversation]:
 
 
 def split_rows(file: Path, problems: Problems) -> Iterator[tuple[int, list[str]]]:
-    with file.open(encoding="utf-8", errors="replace", newline="\n") as text:
+    with file.open(encoding="utf-8-sig", errors="replace", newline="\n") as text:
         for number, line in enumerate(text, 1):
             row = [field.replace("_comma_", ",").strip() for field in line.split(",")]
             if number == 1 and row[: len(HEADER)] != HEADER:

@@ -39,6 +39,8 @@ PAPER = {HUMAN, "chatgpt", "llama", "gemini", "mixtral"}
 FIELDS = ("emotion", "situation", "sentiment", "plutchik")
 REQUIRED = ("dialog_id", "emotion", "situation", "speaker_uttr", "response_human", "rating_human")
 GOOD = 3
+# Spreadsheets write a byte order mark before the header.
+ENCODING = "utf-8-sig"
 
 
 @dataclass
@@ -75,7 +77,7 @@ def read(request: Request, problems: Problems) -> Reading:
 
 def responders_of(file: Path) -> dict[str, str]:
     """Column ending by responder; BadInput when the columns are not those of such a file."""
-    with file.open(encoding="utf-8", errors="replace", newline="") as text:
+    with file.open(encoding=ENCODING, errors="replace", newline="") as text:
         header = next(csv.reader(text), [])
     if missing := [column for column in REQUIRED if column not in header]:
         raise BadInput(f"{file}:1: no column {missing[0]}; this is no file of rated responses")
@@ -97,16 +99,19 @@ def responder(ending: str) -> str:
 
 def numbered_rows(file: Path, problems: Problems) -> Iterator[tuple[int, dict[str, str]]]:
     """Rows with the line that each begins on; rows of another length go to `problems`."""
-    with file.open(encoding="utf-8", errors="replace", newline="") as text:
+    with file.open(encoding=ENCODING, errors="replace", newline="") as text:
         rows = csv.reader(text)
         header = next(rows)
         begins = rows.line_num + 1
-        for row in rows:
-            if len(row) == len(header):
-                yield begins, dict(zip(header, row, strict=True))
-            elif row:
-                problems.add(f"{file}:{begins}: {len(row)} fields, expected {len(header)}")
-            begins = rows.line_num + 1
+        try:
+            for row in rows:
+                if len(row) == len(header):
+                    yield begins, dict(zip(header, row, strict=True))
+                elif row:
+                    problems.add(f"{file}:{begins}: {len(row)} fields, expected {len(header)}")
+                begins = rows.line_num + 1
+        except csv.Error as error:
+            problems.add(f"{file}:{begins}: not readable from here on ({error})")
 
 
 def add_row(

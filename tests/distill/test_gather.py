@@ -102,7 +102,7 @@ def test_what_a_person_can_mend_is_one_line(words, expected):
     assert len(error.splitlines()) == 1
 
 
-def test_a_conversation_in_two_corpora_is_kept_once_on_the_side_of_the_test(tmp_path):
+def test_a_conversation_in_two_corpora_is_kept_once_for_the_test_or_with_most_responses(tmp_path):
     write_lines(tmp_path / "train.jsonl", [talk(number) for number in range(4)])
     rows = [rated_row(0, (1, 1, 1, 1, 3)), rated_row(1, (3, 3, 3, 3, 3))]
     ratings = rated_csv(tmp_path / "rated.csv", rows)
@@ -111,7 +111,8 @@ def test_a_conversation_in_two_corpora_is_kept_once_on_the_side_of_the_test(tmp_
         gathered = gather(order)
         by_id = {item.dialogue.id: item.dialogue for item in gathered.items}
         assert len(by_id) == len(gathered.items) == 4
-        assert by_id["hit:0_conv:0"].source == "rated-responses"
+        for number in (0, 1):
+            assert by_id[f"hit:{number}_conv:{number}"].source == "rated-responses"
         assert by_id["hit:0_conv:0"].split == "test"
         assert gathered.report["repeated_conversations"] == 2
 

@@ -199,6 +199,15 @@ def test_a_row_of_another_length_and_files_that_differ_are_named(tmp_path):
         read("rated-responses", five)
 
 
+def test_a_quote_that_never_closes_is_named_and_a_byte_order_mark_is_not_read(tmp_path):
+    file = rated_csv(tmp_path / "r.csv", [changed(1)])
+    file.write_text("\ufeff" + file.read_text())
+    assert len(read("rated-responses", file).items) == 1
+    file.write_text(file.read_text() + '0,"' + "open quote " * 20_000)
+    with pytest.raises(BadInput, match=r"r.csv:8: not readable from here on \(field larger"):
+        read("rated-responses", file)
+
+
 def test_messages_of_any_chat_become_dialogues(tmp_path):
     rows = [
         {"messages": [

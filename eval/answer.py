@@ -61,7 +61,7 @@ def collect(
         given = {answer.dialogue_id: answer for answer in journal.records}
     answers = [given[dialogue.id] for dialogue in dialogues]
     write_jsonl(out, answers)
-    waiting.unlink()
+    waiting.unlink(missing_ok=True)
     return answers
 
 

@@ -7,7 +7,7 @@ that a kill cut off is dropped; a broken line anywhere else is refused (BadInput
 import os
 import threading
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import BinaryIO, Generic, TypeVar
 
 from pydantic import BaseModel
 
@@ -17,20 +17,25 @@ Record = TypeVar("Record", bound=BaseModel)
 
 
 class Journal(Generic[Record]):
-    """An append-only file of records; each is on the disk before `append` returns."""
+    """An append-only file of records; each is on the disk before `append` returns.
+
+    The file is made by the first `append`: a run that came to nothing leaves nothing.
+    """
 
     def __init__(self, path: Path, kind: type[Record]) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         drop_cut_line(path)
         self.path = path
         self.records = read_jsonl(path, kind) if path.exists() else []
         self.lock = threading.Lock()
-        self.file = path.open("ab")
+        self.file: BinaryIO | None = None
 
     def append(self, record: Record) -> None:
         """Write one line; safe to call from several threads."""
         line = record.model_dump_json(exclude_none=True) + "\n"
         with self.lock:
+            if self.file is None:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self.file = self.path.open("ab")
             self.file.write(line.encode())
             self.file.flush()
             os.fsync(self.file.fileno())
@@ -40,7 +45,8 @@ class Journal(Generic[Record]):
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.file.close()
+        if self.file:
+            self.file.close()
 
 
 def drop_cut_line(path: Path) -> None:

@@ -148,24 +148,33 @@ def load(folder: Path, base: str, adapter: bool) -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
 
-    logging.disable_progress_bar()
+    quiet: Any = logging
+    quiet.disable_progress_bar()
     on_gpu = torch.cuda.is_available()
-    try:
+    holder = folder if (folder / "tokenizer_config.json").exists() else base
+    with refusing(folder):
+        tokenizer = AutoTokenizer.from_pretrained(holder)
+    if not tokenizer.chat_template:
+        raise BadInput(f"{holder} has no chat template; add chat_template.jinja to it")
+    with refusing(folder):
         student: Any = AutoModelForCausalLM.from_pretrained(
             base, dtype="auto" if on_gpu else torch.float32
         )
-        holder = folder if (folder / "tokenizer_config.json").exists() else base
-        tokenizer = AutoTokenizer.from_pretrained(holder)
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise BadInput(f"{folder} cannot be loaded: {reason}") from error
     if adapter:
         from peft import PeftModel
 
         student = PeftModel.from_pretrained(student, folder)
-    if not tokenizer.chat_template:
-        raise BadInput(f"{folder} has no chat template; add chat_template.jinja to it")
     tokenizer.padding_side = "left"
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return student.to("cuda" if on_gpu else "cpu").eval(), tokenizer
+
+
+@contextmanager
+def refusing(folder: Path) -> Iterator[None]:
+    """What transformers says of a folder that it cannot load, as one line."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise BadInput(f"{folder} cannot be loaded: {reason}") from error

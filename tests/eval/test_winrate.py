@@ -1,7 +1,9 @@
 """`distill eval winrate` through the command line, with a judge on loopback."""
 
 import json
+import threading
 
+import psutil
 import pytest
 
 from tests.endpoint import StubEndpoint
@@ -12,7 +14,6 @@ from tests.eval.pairs import (
     lines_of,
     part,
     prefers_dogs,
-    verdict,
     write_answers,
     write_dialogues,
     write_lines,
@@ -97,27 +98,10 @@ def test_a_reply_cannot_close_its_own_quotation(judged):
     assert trap in (part(prompt, "first"), part(prompt, "second"))
 
 
-@pytest.mark.parametrize(
-    "said",
-    [
-        lambda prompt: "I like the first one.",
-        lambda prompt: "",
-        lambda prompt: "Verdict: first",
-        lambda prompt: verdict(prompt, "both"),
-        lambda prompt: verdict(prompt, "first") + "\nOr maybe not.",
-        lambda prompt: verdict(prompt, "first") + "\n" + verdict(prompt, "second"),
-    ],
-)
-def test_an_unclear_answer_is_unreadable_and_not_a_loss(judged, said):
-    with StubEndpoint(said) as endpoint:
+def test_an_unclear_answer_is_unreadable_and_not_a_loss(judged):
+    with StubEndpoint(lambda prompt: "I like the second one.") as endpoint:
         found = json.loads(judged(endpoint, [DOG] * 4, [NONE] * 4).stdout)
     assert (found["unreadable"], found["decided"], found["win_rate"]) == (4, 0, None)
-
-
-def test_an_answer_that_was_cut_off_is_unreadable(judged):
-    with StubEndpoint(prefers_dogs, finish_reason="length") as endpoint:
-        found = json.loads(judged(endpoint, [DOG] * 4, [NONE] * 4).stdout)
-    assert found["unreadable"] == 4
 
 
 def test_no_verdict_is_asked_for_twice(judged):
@@ -127,6 +111,36 @@ def test_no_verdict_is_asked_for_twice(judged):
     assert len(endpoint.requests) == 8
     assert json.loads(again.stdout)["calls"] == 0
     assert json.loads(again.stdout) == json.loads(first.stdout) | {"calls": 0}
+
+
+def test_a_killed_run_asks_only_for_what_is_missing(judged):
+    """The judge gives two verdicts and holds the third until the run was killed."""
+    third, killed = threading.Event(), threading.Event()
+
+    def holds_the_third(prompt):
+        if len(endpoint.requests) == 3 and not killed.is_set():
+            third.set()
+            killed.wait()
+        return prefers_dogs(prompt)
+
+    with StubEndpoint(holds_the_third) as endpoint:
+        running = threading.Thread(
+            target=judged, args=(endpoint, [DOG] * 4, [NONE] * 4, "--concurrency", 1)
+        )
+        running.start()
+        assert third.wait(60)
+        [child] = [
+            process
+            for process in psutil.Process().children()
+            if str(judged.out) in process.cmdline()
+        ]
+        child.kill()
+        running.join()
+        killed.set()
+        assert len(lines_of(judged.out / "judgements.jsonl")) == 2
+        done = judged(endpoint, [DOG] * 4, [NONE] * 4)
+    assert json.loads(done.stdout)["wins"] == 4 and json.loads(done.stdout)["calls"] == 6
+    assert len(endpoint.requests) == 9
 
 
 def test_a_line_cut_off_by_a_kill_is_asked_for_again(judged):
@@ -177,7 +191,7 @@ def test_an_endpoint_that_only_fails_stops_the_run(judged):
     with StubEndpoint(prefers_dogs, status=lambda call: 503) as endpoint:
         line = error_line(judged(endpoint, [DOG] * 4, [NONE] * 4, "--concurrency", 1))
     assert "stopped after 5 failed calls" in line and len(endpoint.requests) < 8
-    assert not (judged.out / "winrate.json").exists()
+    assert list(judged.out.iterdir()) == []
 
 
 def test_an_endpoint_that_is_not_there_is_one_line(judged):

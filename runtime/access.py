@@ -1,8 +1,8 @@
 """Who may ask: the outermost layer of the server.
 
-In: every HTTP request. Out: the same request, or an error in OpenAI's shape: a Host header that
-is not ours (a page in a browser that resolved its own name to this machine), a wrong key, and
-anything unforeseen, of which only the kind and place are reported, never the words of a chat.
+In: every HTTP request. Out: the same request. Refused, in OpenAI's error shape: a Host header that
+is not ours (a page in a browser that resolved its own name to this machine) and a wrong key. Of
+what goes wrong inside only the kind and place are reported, never the words of a chat.
 """
 
 import hmac
@@ -55,24 +55,15 @@ class Access:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started = False
-
-        async def watched(message: Any) -> None:
-            nonlocal started
-            started = started or message["type"] == "http.response.start"
-            await send(message)
-
         try:
             self._admit(scope["path"], dict(scope["headers"]))
-            await self._app(scope, receive, watched)
+            await self._app(scope, receive, send)
         except ApiError as refusal:
             await refusal.response()(scope, receive, send)
         except ClientDisconnect:
             return
-        except Exception as error:
+        except Exception as error:  # answered by the application; a traceback would quote it
             say(f"error: {scope['method']} {scope['path']}: {place_of(error)}")
-            if not started:
-                await ApiError(500, "the server made a mistake").response()(scope, receive, send)
 
     def _admit(self, path: str, headers: dict[bytes, bytes]) -> None:
         host = headers.get(b"host", b"").decode("latin-1")

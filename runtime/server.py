@@ -137,11 +137,15 @@ async def stream(
         yield event(error.body())
     except Exception as error:
         say(f"error: a stream broke off: {place_of(error)}")
-        yield event(ApiError(500, "the server made a mistake").body())
+        yield event(mistake().body())
 
 
 def stopping() -> ApiError:
     return ApiError(503, "the server is stopping; the reply is not complete", code="stopping")
+
+
+def mistake() -> ApiError:
+    return ApiError(500, "the server made a mistake; its log says where")
 
 
 async def cancel_when_gone(request: Request, generation: Generation) -> None:
@@ -188,6 +192,10 @@ def application(engine: Engine, *, host: str, api_key: str | None, queue: int) -
         message = f"{request.method} {request.scope['path']}: {error.detail}"
         headers = dict(error.headers) if error.headers else None
         return ApiError(error.status_code, message, headers=headers).response()
+
+    @app.exception_handler(Exception)
+    async def mistaken(request: Request, error: Exception) -> Response:
+        return mistake().response()
 
     @app.exception_handler(ApiError)
     async def refused(request: Request, error: ApiError) -> Response:

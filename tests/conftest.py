@@ -6,11 +6,21 @@ import pytest
 
 from tests.models import tiny_checkpoint
 
+LAYER_STRENGTH = 100  # fresh weights hardly change the last token, and greedy decoding repeats it
+
 
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small random checkpoint with a real tokenizer."""
-    return tiny_checkpoint(tmp_path_factory.mktemp("tiny") / "tiny")
+    from safetensors.torch import load_file, save_file
+
+    folder = tiny_checkpoint(tmp_path_factory.mktemp("tiny") / "tiny")
+    weights = load_file(folder / "model.safetensors")
+    for name, tensor in weights.items():
+        if name.endswith(("o_proj.weight", "down_proj.weight")):
+            tensor *= LAYER_STRENGTH
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    return folder
 
 
 @pytest.fixture(scope="session")

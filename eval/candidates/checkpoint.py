@@ -66,6 +66,7 @@ class CheckpointCandidate:
         inputs = self.tokenizer(
             prompts, return_tensors="pt", padding=True, add_special_tokens=False
         ).to(self.student.device)
+        self.refuse_long(batch, inputs["attention_mask"].sum(1).tolist())
         torch.manual_seed(sampling.seed or 0)
         clock = Clock()
         with torch.inference_mode():
@@ -84,6 +85,15 @@ class CheckpointCandidate:
             self.reply(ids, count, clock, ended)
             for ids, count in zip(replies_BT, prompt_tokens, strict=True)
         ]
+
+    def refuse_long(self, batch: Sequence[Dialogue], lengths: list[int]) -> None:
+        room = getattr(self.student.config, "max_position_embeddings", None)
+        for dialogue, length in zip(batch, lengths, strict=True):
+            if room is not None and length >= room:
+                raise BadInput(
+                    f"dialogue {dialogue.id!r} takes {length} tokens and {self.name} holds {room}, "
+                    "reply included; leave it out"
+                )
 
     def reply(self, ids: list[int], prompt_tokens: int, clock: Clock, ended: float) -> Reply:
         """One row of a batch, cut at its first end token; times are those of the batch."""

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from distill.core.chat import Chat, OpenAIChat, Reply, Sampling
+from distill.core.chat import Chat, OpenAIChat, RefusedRequest, Reply, Sampling
 from distill.core.errors import BadInput
 from distill.core.jsonl import digest_text
 from distill.core.records import Dialogue
@@ -33,6 +33,8 @@ class ChatCandidate:
             try:
                 for future in as_completed(futures):
                     yield futures[future], future.result()
+            except RefusedRequest as error:
+                raise RefusedRequest(f"dialogue {futures[future].id!r}: {error}") from error
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
 

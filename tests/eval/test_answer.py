@@ -12,7 +12,7 @@ import pytest
 from distill.core.chat import Sampling
 from distill.core.errors import BadInput
 from distill.core.jsonl import digest_text, sha256_of
-from distill.core.records import Answer
+from distill.core.records import Answer, Dialogue, Turn
 from eval.candidates import CandidateOptions
 from eval.candidates.checkpoint import opened
 from eval.held_out import read_dialogues
@@ -170,6 +170,19 @@ def test_a_file_that_cannot_be_served_is_refused_with_the_runtimes_reason(ask, t
     line = error_line(ask(broken))
     assert "did not start" in line and "is not a GGUF file" in line
     assert not ask.out.exists()
+
+
+def test_a_dialogue_that_an_endpoint_refuses_is_named(ask):
+    with StubEndpoint(echo, status=lambda call: 400 if call == 3 else 200) as endpoint:
+        line = error_line(ask(endpoint.url, "--model", "m", "--concurrency", 1))
+    assert "dialogue 'd2'" in line and "scripted status 400" in line
+
+
+def test_a_dialogue_longer_than_a_checkpoint_can_read_is_named(checkpoint):
+    turn = Turn(role="user", content="My dog ran away. " * 2000)
+    dialogue = Dialogue(id="long", source="test", turns=[turn], split="test")
+    with pytest.raises(BadInput, match="dialogue 'long' takes"):
+        texts_of(checkpoint, [dialogue], Sampling())
 
 
 def test_an_endpoint_that_breaks_off_is_refused(ask):

@@ -1,0 +1,75 @@
+"""Figures as people read them: shares, seconds, bytes, digests.
+
+In: numbers, or None for what was not measured. Out: short texts; None is always said, as
+`NOT_MEASURED`, and never becomes a number.
+"""
+
+NOT_MEASURED = "not measured"
+NOT_RECORDED = "not recorded"
+SHOWN_DIGITS = 12
+
+
+def percent(share: float | None) -> str:
+    """Whole percent, unless that would round what is nearly all to all, or little to nothing."""
+    if share is None:
+        return NOT_MEASURED
+    whole = round(share * 100)
+    hidden = (whole in (0, 100)) and share not in (0, 1)
+    return f"{share * 100:.1f} %" if hidden else f"{whole} %"
+
+
+def seconds(value_s: float | None) -> str:
+    if value_s is None:
+        return NOT_MEASURED
+    if value_s >= 1:
+        return f"{value_s:.2f} s" if value_s < 10 else f"{value_s:.0f} s"
+    return f"{value_s * 1000:.1f} ms" if value_s < 0.01 else f"{value_s * 1000:.0f} ms"
+
+
+def size(value_bytes: float | None) -> str:
+    """Decimal units, as file managers and shops count."""
+    if value_bytes is None:
+        return NOT_MEASURED
+    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if value_bytes >= scale:
+            shown = value_bytes / scale
+            return f"{shown:.2f} {unit}" if unit == "GB" else f"{shown:.1f} {unit}"
+    return f"{value_bytes:.0f} bytes"
+
+
+def rate(value: float | None) -> str:
+    """Tokens per second."""
+    if value is None:
+        return NOT_MEASURED
+    return f"{value:.0f} tokens/s" if value >= 100 else f"{value:.1f} tokens/s"
+
+
+def number(value: float | None, digits: int = 1) -> str:
+    return NOT_MEASURED if value is None else f"{value:,.{digits}f}"
+
+
+def count(amount: int, noun: str) -> str:
+    """`1 pair`, `3 pairs`, `2 replies`."""
+    several = f"{noun[:-1]}ies" if noun.endswith("ply") else f"{noun}s"
+    return f"{amount:,} {noun if amount == 1 else several}"
+
+
+def digest(sha256: str | None) -> str:
+    return "not stated" if not sha256 else sha256[:SHOWN_DIGITS]
+
+
+def plain(value: object) -> str:
+    """A value of a manifest whose meaning we do not know, without JSON's marks."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {plain(inner)}" for name, inner in value.items()) or "none"
+    if isinstance(value, list | tuple):
+        return ", ".join(plain(inner) for inner in value) or "none"
+    return str(value)

@@ -4,9 +4,22 @@ In: two replies. Out: the higher score wins; scores within the scorer's margin a
 symmetric by construction, and it is as good as its agreement note says and no better.
 """
 
+from typing import Protocol
+
 from distill.core.chat import Messages
 from eval.judges import JudgeOptions, Opinion
-from eval.scoring.offline import Scorer, load_scorer
+
+
+class Scorer(Protocol):
+    """Scores one reply to a dialogue; higher is better."""
+
+    tie_margin: float
+    agreement_note: str
+    digest: str
+
+    def score(self, turns: list[dict[str, str]], reply: str) -> float:
+        """The score of a reply to these turns."""
+        ...
 
 
 class OfflineJudge:
@@ -31,4 +44,6 @@ class OfflineJudge:
 
 
 def open_judge(options: JudgeOptions) -> OfflineJudge:
+    from eval.scoring.offline import load_scorer
+
     return OfflineJudge(load_scorer())

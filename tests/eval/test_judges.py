@@ -5,6 +5,7 @@ import pytest
 from distill.core.chat import Sampling, ScriptedChat
 from distill.core.journal import Journal
 from distill.core.records import Answer, Dialogue, Judgement, Turn
+from eval.judges.offline import OfflineJudge
 from eval.judges.openai import ChatJudge
 from eval.judges.scripted import ScriptedJudge
 from eval.judging import judge_pairs
@@ -54,6 +55,27 @@ def test_the_judge_sees_the_turns_and_both_replies_under_the_rubric():
     assert prompt.startswith(judge.text)
     shown = [part(prompt, tag) for tag in ("conversation", "first", "second")]
     assert shown == ["user: My dog ran away.", "Your dog!", "Oh."]
+
+
+class WordScorer:
+    """Scores a reply by its number of words."""
+
+    tie_margin = 1.0
+    agreement_note = "counts words"
+    digest = "words"
+
+    def score(self, turns, reply):
+        return float(len(reply.split()))
+
+
+def test_the_offline_judge_compares_scores_and_ties_within_the_margin():
+    judge = OfflineJudge(WordScorer())
+    short, near, long = "one", "one two", "one two three"
+    assert judge.compare(TURNS, long, short).side == "first"
+    assert judge.compare(TURNS, short, long).side == "second"
+    assert judge.compare(TURNS, short, near).side == "tie"
+    assert "scores 3.0000 and 1.0000" in judge.compare(TURNS, long, short).raw
+    assert (judge.agreement_note, judge.rubric_digest) == ("counts words", "words")
 
 
 def test_every_pair_is_shown_in_both_orders_and_written_down_as_it_comes(tmp_path):

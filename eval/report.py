@@ -13,24 +13,25 @@ import typer
 from distill.core.command import Outcome, command
 from distill.core.jsonl import write_json, write_text
 from eval.outputs import writable_folder
+from eval.pages.artifact import artifact_section
+from eval.pages.comparison import comparison
 from eval.pages.evidence import Evidence, read_evidence
 from eval.pages.html import html
 from eval.pages.joining import refuse_foreign
+from eval.pages.making import making
 from eval.pages.markdown import markdown
 from eval.pages.page import Page
+from eval.pages.samples import dialogues
+from eval.pages.speed import speed_section
+from eval.pages.summary import summary
+
+SECTIONS = (comparison, speed_section, artifact_section, making, dialogues)
+ENDS = {"html": "html", "markdown": "md", "json": "json"}
 
 
 def build(found: Evidence) -> Page:
     """The page in its fixed order."""
-    from eval.pages.artifact import artifact_section
-    from eval.pages.comparison import comparison
-    from eval.pages.making import making
-    from eval.pages.samples import dialogues
-    from eval.pages.speed import speed_section
-    from eval.pages.summary import summary
-
-    parts = (comparison, speed_section, artifact_section, making, dialogues)
-    return Page(found.name, found.sha256, summary(found), [part(found) for part in parts])
+    return Page(found.name, found.sha256, summary(found), [part(found) for part in SECTIONS])
 
 
 def data_of(found: Evidence, page: Page) -> dict[str, Any]:
@@ -81,6 +82,3 @@ def run(
         {**data, "summary": page.summary},
         [page.summary, *absent, *(f"  {path}" for path in paths.values())],
     )
-
-
-ENDS = {"html": "html", "markdown": "md", "json": "json"}

@@ -87,6 +87,7 @@ def inline(svg: str) -> str:
     svg = re.sub(r' (?:width|height|version|xmlns(?::xlink)?)="[^"]*"', "", start) + ">" + rest
     svg = re.sub(r'<g id="[^"]*"', "<g", svg)
     svg = re.sub(r"font: ((?:\w+ )*)([\d.]+)px [^;\"]*", r"font: \g<1>\2px var(--text)", svg)
+    svg = re.sub(r"font-family: [^;\"]*", "font-family: var(--text)", svg)
     svg = re.sub(r"\s*<defs>\s*<style[^>]*>.*?</style>\s*</defs>", "", svg, flags=re.S)
     for color, variable in VARIABLES.items():
         svg = svg.replace(color, f"var({variable})")

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from distill.core.journal import Journal
-from distill.core.jsonl import digest_text, sha256_of, write_json, write_jsonl
+from distill.core.jsonl import digest_text, read_json, sha256_of, write_json, write_jsonl
 from distill.core.manifest import ArtifactManifest, describe, write_manifest
 from distill.core.records import Answer, Dialogue, Judgement, Turn
 from eval.held_out import AnswerFile, read_answers
@@ -84,6 +84,10 @@ class RunFolder:
     def artifact(self) -> Path:
         return self.path / "edge/student-Q4_K_M.gguf"
 
+    @property
+    def sha256(self) -> str:
+        return sha256_of(self.artifact)
+
     def dialogues(self) -> list[Dialogue]:
         return [
             Dialogue(id=name, source="test", turns=[Turn(role="user", content=said)], split="test")
@@ -144,7 +148,7 @@ class RunFolder:
         write_manifest(file, ArtifactManifest.model_validate(manifest | changed))
 
     def write_answers(self, student_sha256: str | None = None) -> None:
-        mine = student_sha256 or sha256_of(self.artifact)
+        mine = student_sha256 or self.sha256
         texts = {"student": [pair[1] for pair in self.pairs], "base": [p[2] for p in self.pairs]}
         for place, (name, sha256) in enumerate({"student": mine, "base": digest_text("b")}.items()):
             answers = [
@@ -185,11 +189,17 @@ class RunFolder:
         result = result_of(pairs, a, b, judge, judged, seed=0)
         write_json(self.path / "judged/winrate.json", result)
 
+    def change_winrate(self, **changed: Any) -> None:
+        change(self.path / "judged/winrate.json", changed)
+
+    def change_latency(self, **changed: Any) -> None:
+        change(self.path / "latency.json", changed)
+
     def write_latency(self, sha256: str | None = None) -> None:
         write_json(
             self.path / "latency.json",
             {
-                "artifact_sha256": sha256 or sha256_of(self.artifact),
+                "artifact_sha256": sha256 or self.sha256,
                 "file": str(self.artifact),
                 "first_token_s": 0.0341,
                 "first_token_p95_s": 0.0522,
@@ -205,6 +215,10 @@ class RunFolder:
                 "machine": MACHINE,
             },
         )
+
+
+def change(path: Path, changed: dict[str, Any]) -> None:
+    write_json(path, read_json(path) | changed)
 
 
 def one_pixel() -> bytes:

@@ -6,7 +6,6 @@ what goes wrong inside only the kind and place are reported, never the words of 
 """
 
 import hmac
-import ipaddress
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -14,29 +13,11 @@ from typing import Any
 
 from starlette.requests import ClientDisconnect
 
-from distill.core.errors import BadInput
 from distill.core.progress import say
+from runtime.address import LOOPBACK_NAMES, is_loopback
 from runtime.replies import ApiError
 
 PUBLIC = {"/health"}
-LOOPBACK_NAMES = {"localhost", "127.0.0.1", "::1"}
-
-
-def is_loopback(host: str) -> bool:
-    """True for a name or address that only this machine can reach."""
-    if host in LOOPBACK_NAMES:
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def require_key_off_loopback(host: str, api_key: str | None) -> None:
-    if not is_loopback(host) and not api_key:
-        raise BadInput(
-            f"{host} can be reached from other machines; give --api-key, or serve on 127.0.0.1"
-        )
 
 
 class Access:

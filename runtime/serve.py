@@ -6,7 +6,6 @@ machines can reach without a key.
 """
 
 import asyncio
-import errno
 import json as json_format
 import os
 import signal
@@ -14,17 +13,16 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from distill.core.errors import BadInput, Unavailable
 from distill.core.progress import say
+from runtime.address import address, bound, require_key_off_loopback
 
 if TYPE_CHECKING:
     from runtime.engine import Engine
 
-BACKLOG = 128
 GRACE_S = 5
 
 
@@ -54,7 +52,6 @@ def run(
 ) -> None:
     """Serve a file to OpenAI clients on this machine."""
     from runtime import load
-    from runtime.access import require_key_off_loopback
 
     require_key_off_loopback(host, api_key)
     with bound(host, port) as listener, load(file, context=context, threads=threads) as engine:
@@ -109,37 +106,3 @@ def answer(
         timeout_graceful_shutdown=GRACE_S,
     )
     asyncio.run(Server(config).serve([listener]))
-
-
-@contextmanager
-def bound(host: str, port: int) -> Iterator[socket.socket]:
-    """A listening socket; taken before the file is opened, so that a port in use costs no wait."""
-    try:
-        family, kind, protocol, _, where = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-    except OSError as error:
-        raise BadInput(f"{host} is no address of this machine ({error})") from error
-    with socket.socket(family, kind, protocol) as listener:
-        if os.name == "posix":  # elsewhere the option lets two servers share a port
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind(where)
-            listener.listen(BACKLOG)
-        except OSError as error:
-            raise Unavailable(refusal(error, host, port)) from error
-        yield listener
-
-
-def refusal(error: OSError, host: str, port: int) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return f"port {port} on {host} is in use; choose another with --port, or a free one with 0"
-    if error.errno == errno.EACCES:
-        return f"port {port} needs more rights than this user has; choose one above 1023"
-    return f"{host}:{port} cannot be listened on ({error.strerror})"
-
-
-def address(listener: socket.socket) -> str:
-    where: Any = listener.getsockname()
-    name = f"[{where[0]}]" if ":" in where[0] else where[0]
-    return f"http://{name}:{where[1]}/v1"

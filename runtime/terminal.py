@@ -118,13 +118,16 @@ def on_interrupt(act: Callable[[], None]) -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def lines(read: Callable[[], str]) -> Iterator[str]:
-    """Lines until the end of the input or Ctrl-C at the prompt."""
-    while True:
-        try:
-            yield read().strip()
-        except (EOFError, KeyboardInterrupt):
-            return
+def converse(talk: Conversation) -> None:
+    """Read and answer lines until /quit, the end of the input, or Ctrl-C between replies."""
+    with suppress(EOFError, KeyboardInterrupt):
+        while True:
+            line = ask().strip()
+            if line.startswith("/"):
+                if not talk.obey(line):
+                    return
+            elif line:
+                talk.reply(line)
 
 
 def ask() -> str:
@@ -164,11 +167,6 @@ def run(
         out = sys.stderr if json else sys.stdout
         talk = Conversation(engine, Options(max_tokens, temperature, seed), out, system)
         say(f"{engine.name}; /help lists the commands")
-        for line in lines(ask):
-            if line.startswith("/"):
-                if not talk.obey(line):
-                    break
-            elif line:
-                talk.reply(line)
+        converse(talk)
     if json:
         typer.echo(json_format.dumps({"messages": talk.messages()}, ensure_ascii=False))

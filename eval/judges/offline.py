@@ -13,9 +13,20 @@ from eval.judges import JudgeOptions, Opinion
 class Scorer(Protocol):
     """Scores one reply to a dialogue; higher is better."""
 
-    tie_margin: float
-    agreement_note: str
-    digest: str
+    @property
+    def tie_margin(self) -> float:
+        """Scores that differ by no more are a tie."""
+        ...
+
+    @property
+    def agreement_note(self) -> str:
+        """How far its verdicts agree with people's, as measured."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """sha256 of all that the scores depend on."""
+        ...
 
     def score(self, turns: list[dict[str, str]], reply: str) -> float:
         """The score of a reply to these turns."""

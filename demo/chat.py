@@ -46,6 +46,7 @@ def page(server: Served) -> Any:
         description="Runs on this machine; nothing you type leaves it or is stored.",
         examples=list(EXAMPLES),
         analytics_enabled=False,
+        api_name="chat",
     )
 
 

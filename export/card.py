@@ -47,10 +47,10 @@ def gate_table(parity: dict[str, Any]) -> Table:
     the share of finished replies that both end at the same place.
     """
     title = f"gate: {parity['conversations']} conversations, {parity['text']}"
-    table = Table(title=title, box=SIMPLE_HEAD, title_justify="left")
+    table = Table(title=title, box=SIMPLE_HEAD, title_justify="left", pad_edge=False)
     for name in ("file", "against"):
         table.add_column(name)
-    for name in ("mean KLD", "limit", "top-1", "limit", "greedy", "ends", "verdict"):
+    for name in ("mean KLD", "limit", "top-1", "limit", "greedy", "ends", ""):
         table.add_column(name, justify="right")
     for link in parity["links"]:
         table.add_row(
@@ -85,10 +85,20 @@ def file_lines(target: Path, found: Quantization, parity: dict[str, Any]) -> lis
     if too_large(found):
         lines.append(
             f"WARNING: named {found.type}, yet {found.bits_per_weight:.2f} bits per weight: "
+            + cause(found)
+        )
+    return lines
+
+
+def cause(found: Quantization) -> str:
+    """Why a file is larger than its name says."""
+    if found.fallback:
+        return (
             f"{len(found.fallback)} tensors fell back, because their rows are not divisible by "
             "256; try --type Q4_0, or a student whose widths are multiples of 256"
         )
-    return lines
+    share = found.bytes_by_class.get("embedding", 0) / sum(found.bytes_by_class.values())
+    return f"{share:.0%} of it is the embedding, kept as {found.token_embedding}; try --bits 4"
 
 
 def too_large(found: Quantization) -> bool:

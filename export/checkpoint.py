@@ -15,6 +15,7 @@ from distill.core.jsonl import existing, read_json
 from export.architectures import Architecture, architecture_of
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+TEMPLATES = ("chat_template.jinja", "chat_template.json", "additional_chat_templates")
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json")
 
 
@@ -32,11 +33,12 @@ class Checkpoint:
     def tensors(self) -> Iterator[tuple[str, Any]]:
         """Every tensor with its name, one in memory at a time, in name order of its shard."""
         for shard in dict.fromkeys(self.shards.values()):
-            with opened(shard) as weights:
+            with opened(shard, "pt") as weights:
                 for name in weights.keys():  # noqa: SIM118
                     yield name, weights.get_tensor(name)
 
     def shapes(self) -> Iterator[tuple[str, tuple[int, ...]]]:
+        """Names and shapes in the order of `tensors`; no weight is read."""
         for shard in dict.fromkeys(self.shards.values()):
             with opened(shard) as weights:
                 for name in weights.keys():  # noqa: SIM118
@@ -76,12 +78,18 @@ def open_checkpoint(folder: Path) -> Checkpoint:
         raise MissingInput(
             f"{folder} has no tokenizer (tokenizer.json); copy it from the base it was trained from"
         )
+    if (folder / "tokenizer.json").exists():
+        read_json(folder / "tokenizer.json")
+    refuse_without_template(folder, named_template(folder))
     quiet()
     from transformers import AutoConfig, AutoTokenizer
 
     config = AutoConfig.from_pretrained(folder, local_files_only=True)
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    template = template_of(tokenizer, folder)
+    template = tokenizer.chat_template
+    if isinstance(template, dict):
+        template = template.get("default")
+    refuse_without_template(folder, template)
     return Checkpoint(folder, config, tokenizer, template, shards, architecture)
 
 
@@ -122,22 +130,27 @@ def shards_of(folder: Path) -> dict[str, Path]:
     raise MissingInput(f"{folder} has no {SINGLE}")
 
 
-def opened(shard: Path) -> Any:
+def opened(shard: Path, framework: str = "np") -> Any:
+    """One weights file; names and shapes need no torch."""
     from safetensors import SafetensorError, safe_open
 
     try:
-        return safe_open(shard, framework="pt")
+        return safe_open(shard, framework=framework)
     except SafetensorError as error:
         raise BadInput(f"{shard} is not a whole safetensors file: {error}") from error
 
 
-def template_of(tokenizer: Any, folder: Path) -> str:
-    template = tokenizer.chat_template
-    if isinstance(template, dict):
-        template = template.get("default")
+def named_template(folder: Path) -> bool:
+    """Whether the folder seems to hold a chat template; transformers decides what it is."""
+    settings = folder / "tokenizer_config.json"
+    return any((folder / name).exists() for name in TEMPLATES) or (
+        settings.exists() and bool(read_json(settings).get("chat_template"))
+    )
+
+
+def refuse_without_template(folder: Path, template: object) -> None:
     if not template:
         raise BadInput(
             f"{folder} has no chat template; put the one it was trained with "
             "into chat_template.jinja there"
         )
-    return str(template)

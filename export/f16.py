@@ -5,9 +5,11 @@ a tensor that the architecture does not know, or that F16 cannot hold (Unsupport
 one (BadInput).
 """
 
+import errno
 import math
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -55,40 +57,40 @@ def arrays(checkpoint: Checkpoint, names: Mapping[str, str]) -> Iterator[np.ndar
 
 
 def target_names(checkpoint: Checkpoint) -> dict[str, str]:
-    """GGUF names of the tensors that go into the file."""
-    config = checkpoint.config
+    """GGUF names of the tensors that go into the file: those that torch would load."""
+    config, folder = checkpoint.config, checkpoint.folder
     kind = {name: arch for arch, name in gguf.MODEL_ARCH_NAMES.items()}
     arch = kind[checkpoint.architecture.NAME]
     table = gguf.get_tensor_name_map(arch, config.num_hidden_layers)
+    parameters = parameters_of(config)
     names: dict[str, str] = {}
     for name in checkpoint.shards:
         if name.endswith(IMPLIED) or (name == HEAD and config.tie_word_embeddings):
             continue
         target = table.get_name(name, try_suffixes=(".weight", ".bias"))
-        if target is None:
+        if target is None or name not in parameters:
             raise Unsupported(
-                f"{checkpoint.folder} holds the tensor {name}, which the architecture "
-                f"'{config.model_type}' does not have in GGUF"
+                f"{folder} holds the tensor {name}, which the architecture "
+                f"'{config.model_type}' of its config.json does not have"
             )
         names[name] = target
-    refuse_missing(checkpoint, names)
+    missing = sorted(parameters - names.keys())
+    if missing:
+        raise BadInput(
+            f"{folder} lacks {len(missing)} of its tensors (the first is {missing[0]}); "
+            "the checkpoint is not whole, save it again"
+        )
     return names
 
 
-def refuse_missing(checkpoint: Checkpoint, names: Mapping[str, str]) -> None:
-    """Every parameter that torch would load must be there."""
+def parameters_of(config: Any) -> set[str]:
+    """Names that torch would load for this config; no weight is made."""
     import torch
     from transformers import AutoModelForCausalLM
 
     build: Any = AutoModelForCausalLM.from_config
     with torch.device("meta"):
-        skeleton = build(checkpoint.config)
-    missing = [name for name, _ in skeleton.named_parameters() if name not in names]
-    if missing:
-        raise BadInput(
-            f"{checkpoint.folder} lacks {len(missing)} tensors ({missing[0]}, ...); "
-            "the checkpoint is not whole, save it again"
-        )
+        return {name for name, _ in build(config).named_parameters()}
 
 
 def as_array(name: str, tensor: Any) -> np.ndarray:
@@ -126,9 +128,14 @@ def write_file(
     except KindredError:
         raise
     except OSError as error:
+        if error.errno in (errno.EACCES, errno.EROFS):
+            raise
         raise Unavailable(
             f"{path.parent} does not take the file ({error}); free some space and export again"
         ) from error
+    finally:
+        with suppress(OSError):
+            writer.close()
 
 
 def refuse_full_disk(checkpoint: Checkpoint, folder: Path) -> None:

@@ -5,6 +5,9 @@ manifest. Refused: a checkpoint, tokenizer, type or text that cannot be used, to
 (exit 2), and a file that fails the gate (exit 1); neither leaves anything under the final name.
 """
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -53,8 +56,8 @@ def run(
 
     kind = type_for(bits, type_)
     texts = texts_for(text)
-    checkpoint = open_checkpoint(student)
     target = target_for(student, out, kind)
+    checkpoint = open_checkpoint(student)
     found, parity = write(
         checkpoint,
         target,
@@ -89,10 +92,17 @@ def type_for(bits: int | None, name: str | None) -> str:
 
 def target_for(student: Path, out: Path | None, kind: str) -> Path:
     """A `.gguf` path is the file itself; any other path is a folder."""
-    if out is not None and out.suffix == ".gguf":
-        return out
     student = student if student.name else student.resolve()
-    return (out or student.parent / "edge") / f"{student.name}-{kind}.gguf"
+    target = (out or student.parent / "edge") / f"{student.name}-{kind}.gguf"
+    if out is not None and out.suffix == ".gguf":
+        target = out
+    in_the_way = [p for p in target.parents if p.exists() and not p.is_dir()]
+    if target.is_dir() or in_the_way:
+        raise BadInput(
+            f"{target} cannot be written: {(in_the_way or [target])[0]} is a "
+            f"{'file' if in_the_way else 'folder'}; choose another --out"
+        )
+    return target
 
 
 def manifest_of(target: Path) -> Path:
@@ -101,12 +111,20 @@ def manifest_of(target: Path) -> Path:
     return manifest_path(target)
 
 
+@contextmanager
+def scratch(target: Path) -> Iterator[Path]:
+    """A name beside the target for the F16 file on the way; nothing stays there."""
+    path = target.with_name(f".{target.name}.{os.getpid()}.F16.part")
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+
+
 def write(
     checkpoint: "Checkpoint", target: Path, kind: str, texts: "Texts | None", *, within_budget: bool
 ) -> "tuple[Quantization, dict[str, Any]]":
     """Write beside the target under another name, judge, and only then rename."""
-    import tempfile
-
     from distill.core.jsonl import replacing
     from distill.core.manifest import write_manifest
     from distill.core.progress import remarks
@@ -117,11 +135,8 @@ def write(
 
     target.parent.mkdir(parents=True, exist_ok=True)
     refuse_full_disk(checkpoint, target.parent)
-    with (
-        tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as work,
-        replacing(target) as temporary,
-    ):
-        plain = temporary if kind == "F16" else Path(work) / "F16.gguf"
+    with replacing(target) as temporary, scratch(target) as between:
+        plain = temporary if kind == "F16" else between
         write_f16(checkpoint, plain)
         files = {"F16": (plain, 16)}
         if kind != "F16":

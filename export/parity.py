@@ -13,17 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import TemplateError
-
-import runtime
-from distill.core.errors import BadInput, Unsupported
 from distill.core.progress import track
 from export.agreement import Agreement, Passage, compare, rows_of_file, rows_of_torch
 from export.checkpoint import Checkpoint
 from export.conversations import Messages, bundled, normalized, read, spread
 from export.session import Session
-from runtime.engine import Engine
-from runtime.template import ChatTemplate
+from export.text_parity import IDENTICAL, ids, rendered, text_failures, unicode_form
 
 LONGEST_PASSAGE = 512
 REPLY_TOKENS = 48
@@ -104,9 +99,6 @@ def gate(
     }
 
 
-IDENTICAL = ("chat template", "rendered prompts", "token ids", "end tokens")
-
-
 def judged(pair: Agreement, limit: Limit) -> dict[str, Any]:
     """The figures of a pair beside their limits, and what fails them."""
     figures = pair.figures()
@@ -118,79 +110,6 @@ def judged(pair: Agreement, limit: Limit) -> dict[str, Any]:
         failed.append(f"{names}: top-1 {figures['top1']:.2%} < {limit.top1:.0%}")
     limits = {"most_mean_kld": limit.mean_kld, "least_top1": limit.top1}
     return figures | limits | {"failed": failed}
-
-
-def text_failures(
-    checkpoint: Checkpoint, session: Session, conversations: Sequence[Messages]
-) -> list[str]:
-    """What the file says in other bytes or tokens than the checkpoint; each kind once."""
-    own = session.template()
-    if own != checkpoint.template:
-        return [
-            f"the chat template differs ({digest(own)}, expected {digest(checkpoint.template)})"
-        ]
-    special = session.special()
-    begin, end = (session.token_text(special[k]) if special[k] >= 0 else "" for k in ("bos", "eos"))
-    begin = begin if checkpoint.tokenizer.bos_token else ""
-    try:
-        template = ChatTemplate(own, begin=begin, end=end)
-    except Unsupported as error:
-        return [f"the runtime does not take the chat template: {error}"]
-    failed: dict[str, str] = {}
-    with runtime.load(session.path, context=64) as engine:
-        for number, messages in enumerate(conversations, 1):
-            for kind in differences(checkpoint, session, template, engine, messages):
-                failed.setdefault(kind, f"{kind} differ on conversation {number}")
-    unended = [token for token in checkpoint.end_tokens() if not session.ends(token)]
-    if unended:
-        failed["end"] = f"generation does not stop at token {unended[0]}, as the checkpoint's does"
-    return list(failed.values())
-
-
-def differences(
-    checkpoint: Checkpoint,
-    session: Session,
-    template: ChatTemplate,
-    engine: Engine,
-    messages: Messages,
-) -> Iterator[str]:
-    """Kinds of text in which file and checkpoint differ on one conversation."""
-    # The runtime takes a typed `<|end|>` for text, and Hugging Face for the token.
-    typed = any(t in m["content"] for m in messages for t in engine.backend.control)
-    for reply_next in (False, True):
-        wanted = rendered(checkpoint, messages, reply_next)
-        try:
-            found = template.render(messages, reply_next=reply_next)
-        except BadInput:
-            found = None
-        if wanted != found:
-            yield "rendered prompts"
-        elif wanted is not None:
-            expected = ids(checkpoint, wanted)
-            if session.tokens(wanted) != expected:
-                yield "token ids of prompts"
-            elif not typed and engine.prompt_ids(messages, reply_next=reply_next) != expected:
-                yield "token ids of the runtime's prompts"
-    for message in messages:
-        text = message["content"]
-        if session.tokens(text, add_special=True) != ids(checkpoint, text, framed=True):
-            yield "token ids of messages"
-
-
-def rendered(checkpoint: Checkpoint, messages: Messages, reply_next: bool) -> str | None:
-    """The checkpoint's own prompt; None where its template refuses the messages."""
-    try:
-        text: str = checkpoint.tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=reply_next
-        )
-    except TemplateError:
-        return None
-    return text
-
-
-def ids(checkpoint: Checkpoint, text: str, *, framed: bool = False) -> list[int]:
-    tokens: list[int] = checkpoint.tokenizer(text, add_special_tokens=framed).input_ids
-    return tokens
 
 
 def passages_of(
@@ -207,14 +126,3 @@ def passages_of(
         if len(prompt) + len(reply) > 1:
             ended = bool(reply) and writer.ends(reply[-1])
             yield Passage(prompt + reply, len(prompt), ended)
-
-
-def unicode_form(checkpoint: Checkpoint) -> str | None:
-    """The Unicode form to which the checkpoint's tokenizer brings text; llama.cpp does not."""
-    normalizer = json.loads(checkpoint.tokenizer.backend_tokenizer.to_str()).get("normalizer")
-    kind = (normalizer or {}).get("type")
-    return kind if kind in ("NFC", "NFD", "NFKC", "NFKD") else None
-
-
-def digest(text: str | None) -> str:
-    return "none" if text is None else hashlib.sha256(text.encode()).hexdigest()[:8] + "..."

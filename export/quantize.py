@@ -90,14 +90,20 @@ def quantize(source: Path, target: Path, name: str, token_embedding: str | None 
 
 
 def quantize_within(source: Path, target: Path, name: str) -> None:
-    """Quantize with the best embedding type that keeps the file within the 4-bit budget.
+    """Quantize with the best embedding type that keeps the whole file within the 4-bit budget.
 
-    A file that no embedding type brings within it is written as llama.cpp would by itself.
+    A file that metadata alone keeps above it has the smallest embedding; one whose weights do
+    not come within it is written as llama.cpp would by itself.
     """
-    for token_embedding in (*EMBEDDINGS_OF_4_BITS, None):
+    for token_embedding in EMBEDDINGS_OF_4_BITS:
         quantize(source, target, name, token_embedding)
-        if read_back(target, name).file_bits_per_weight <= MOST_BITS_PER_WEIGHT:
+        found = read_back(target, name)
+        if found.file_bits_per_weight <= MOST_BITS_PER_WEIGHT:
             return
+        if found.token_embedding not in TYPES[name].members:
+            return
+    if found.bits_per_weight > MOST_BITS_PER_WEIGHT:
+        quantize(source, target, name)
 
 
 def read_back(path: Path, name: str) -> Quantization:

@@ -99,6 +99,14 @@ class Session:
         """Whether generation stops at this token."""
         return bool(llama_cpp.llama_vocab_is_eog(self._vocabulary, token))
 
+    def control(self) -> list[int]:
+        """Ids of the tokens that only a template may write."""
+        return [
+            token
+            for token in range(self.vocabulary_size)
+            if llama_cpp.llama_vocab_is_control(self._vocabulary, token)
+        ]
+
     def special(self) -> dict[str, int]:
         """Ids of the special tokens that the file names; -1 where it names none."""
         v = self._vocabulary

@@ -27,7 +27,8 @@ PRE_TOKENIZERS = ("gpt-2", "smollm", "qwen2", "llama-bpe")
 PROBE = (
     "Hello there,  how's it going?\n\nI've got 3 cats, 12 dogs & 12345 fish; DON'T tell 'em!\t\t"
     "Straße, naïve café — “quoted”… 東京に行きました。Привет, как дела? 안녕하세요 مرحبا नमस्ते\r\n"
-    "x=foo_bar(1.5e-3)   # 100% fine\n    indented\n\n\n😀👍🏽👩‍👩‍👧 ok!!! 'S 'LL we'LL ½ ² ٣"
+    "x=foo_bar(1.5e-3)   # 100% fine\n    indented    7   42\n\n\n"
+    "😀👍🏽👩\u200d👩\u200d👧 ok!!! 'S 'LL we'LL ½ ² ٣"
 )
 PROBE_TOKENS = 3000
 BYTE_PIECE = re.compile(r"<0x[0-9A-F]{2}>")

@@ -1,0 +1,124 @@
+"""`distill export gguf` and `distill export verify`, as people run them."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+import runtime
+from distill.core.manifest import manifest_path, read_manifest
+from tests.export.commands import export, left_behind, one_line
+from tests.export.students import lively_student
+from tests.models import tiny_checkpoint
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """A checkpoint, its 4-bit file and what the command said."""
+    folder = tiny_checkpoint(tmp_path_factory.mktemp("run") / "student")
+    (folder / "kindred.json").write_text(
+        json.dumps({"base": "starter", "recipe_sha256": "r", "data_sha256": {"sft.jsonl": "d"}})
+    )
+    done = export("gguf", folder, "--bits", 4, "--json")
+    assert done.returncode == 0, done.stderr
+    return folder, json.loads(done.stdout)
+
+
+def copy_of(exported, folder: Path) -> Path:
+    """The exported file with its manifest in a folder of its own."""
+    source = Path(exported[1]["path"])
+    for path in (source, manifest_path(source)):
+        shutil.copy(path, folder / path.name)
+    return folder / source.name
+
+
+def test_a_student_becomes_a_four_bit_file_beside_its_folder(exported):
+    folder, said = exported
+    assert said["path"] == str(folder.parent / "edge" / "student-Q4_K_M.gguf")
+    assert said["size_bytes"] == Path(said["path"]).stat().st_size
+    assert said["type"] == "Q4_K_M" and said["fallback"] == []
+    assert 4.5 <= said["bits_per_weight"] <= said["file_bits_per_weight"] <= 5.2
+    assert left_behind(folder.parent / "edge") == [
+        "student-Q4_K_M.gguf",
+        "student-Q4_K_M.gguf.manifest.json",
+    ]
+
+
+def test_the_manifest_names_the_student_its_types_and_its_parity(exported):
+    folder, said = exported
+    manifest = read_manifest(Path(said["path"]))
+    assert manifest.student == str(folder)
+    assert (manifest.base, manifest.recipe_sha256) == ("starter", "r")
+    assert manifest.data_sha256 == {"sft.jsonl": "d"}
+    assert sum(manifest.quantization["bytes_by_class"].values()) < said["size_bytes"]
+    assert manifest.parity["passed"] is True
+    assert [link["candidate"] for link in manifest.parity["links"]] == ["F16", "Q4_K_M"]
+    assert {"gguf", "torch"} <= set(manifest.tools)
+
+
+def test_the_runtime_chats_with_the_file(exported):
+    with runtime.load(exported[1]["path"]) as engine:
+        reply = engine.chat([{"role": "user", "content": "I lost my job"}], max_tokens=4)
+        assert [piece.finish_reason for piece in reply][-1] in ("stop", "length")
+
+
+def test_verify_finds_the_file_unchanged(exported):
+    done = export("verify", exported[1]["path"])
+    assert done.returncode == 0, done.stderr
+    assert "still its student" in done.stdout
+
+
+def test_verify_finds_one_changed_byte(exported, tmp_path):
+    file = copy_of(exported, tmp_path)
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    done = export("verify", file, "--digests-only")
+    assert done.returncode == 1
+    assert "does not match its manifest" in one_line(done)
+
+
+def test_verify_finds_a_changed_template(exported, tmp_path):
+    file = copy_of(exported, tmp_path)
+    student = shutil.copytree(exported[0], tmp_path / "student")
+    template = student / "chat_template.jinja"
+    template.write_text(template.read_text().replace("<|user|>", "<|human|>") + " ")
+    done = export("verify", file, "--student", student)
+    assert done.returncode == 1
+    line = one_line(done)
+    assert "chat template differs" in line and "folder has changed" in line
+
+
+def test_verify_compares_digests_alone_when_asked(exported):
+    done = export("verify", exported[1]["path"], "--digests-only", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["gate"] is None
+
+
+def test_verify_wants_a_manifest_and_a_student(exported, tmp_path):
+    file = copy_of(exported, tmp_path)
+    done = export("verify", file, "--student", tmp_path / "nobody")
+    assert done.returncode == 2 and "--student" in one_line(done)
+    manifest_path(file).unlink()
+    done = export("verify", file)
+    assert done.returncode == 2 and "manifest.json does not exist" in one_line(done)
+
+
+def test_a_file_that_fails_the_gate_is_not_kept(tmp_path):
+    student = lively_student(tmp_path / "student")
+    done = export("gguf", student, "--type", "Q4_0", "--out", tmp_path / "edge")
+    assert done.returncode == 1
+    *table, line = done.stderr.splitlines()
+    assert "gate failed: Q4_0 against F16: top-1" in line and "< 88%" in line
+    assert any("failed" in row for row in table)
+    assert left_behind(tmp_path / "edge") == []
+
+
+def test_without_the_gate_nothing_is_claimed(tmp_path):
+    student = lively_student(tmp_path / "student")
+    target = tmp_path / "chosen.gguf"
+    done = export("gguf", student, "--type", "Q4_0", "--no-gate", "--out", target)
+    assert done.returncode == 0, done.stderr
+    assert "nothing is known of this file" in done.stdout
+    assert read_manifest(target).parity["passed"] is None

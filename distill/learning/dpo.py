@@ -14,7 +14,8 @@ from typing import Any
 
 from accelerate import PartialState
 from datasets import Dataset, load_from_disk
-from trl import DPOConfig, DPOTrainer
+from trl.trainer.dpo_config import DPOConfig
+from trl.trainer.dpo_trainer import DPOTrainer
 
 from distill.core.errors import BadInput
 from distill.learning.job import is_main
@@ -31,16 +32,21 @@ from distill.learning.training_sets import Pair
 NAME = "dpo"
 
 
-class OwnDPOTrainer(OwnOrder, DPOTrainer):  # type: ignore[misc]
+class OwnDPOTrainer(OwnOrder, DPOTrainer):
     """TRL's trainer in our order."""
 
     def lengths(self) -> list[int]:
-        rows = self.train_dataset
+        rows: Any = self.train_dataset
         sides = zip(rows["chosen_ids"], rows["rejected_ids"], strict=True)
         longest = [max(len(chosen), len(rejected)) for chosen, rejected in sides]
         return [
             len(prompt) + more for prompt, more in zip(rows["prompt_ids"], longest, strict=True)
         ]
+
+    def compute_ref_log_probs(self, model: Any, inputs: Any) -> Any:
+        self.use_own_head()
+        trainer: Any = super()
+        return trainer.compute_ref_log_probs(model, inputs)
 
 
 def run_dpo(

@@ -93,7 +93,7 @@ def describe(step: Step, rows: int, rows_valid: int) -> dict[str, Any]:
 
 def memory_bytes(sizes: Sizes, recipe: TwoStep, device: Device, precision: str) -> int:
     """An estimate for one device, at the longest rows that the recipe allows."""
-    weight = frozen_dtype(recipe.adapter, precision, device).itemsize
+    weight: float = frozen_dtype(recipe.adapter, precision, device).itemsize
     if recipe.adapter.kind == "qlora":
         weight = QLORA_BYTES
     adapter = 0 if recipe.adapter.kind == "full" else 4 * sizes.trainable

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from datasets import Dataset
-from trl import SFTConfig, SFTTrainer
+from trl.trainer.sft_config import SFTConfig
+from trl.trainer.sft_trainer import SFTTrainer
 
 from distill.core.errors import BadInput
 from distill.learning.masks import Example
@@ -24,11 +25,12 @@ from distill.learning.stage import (
 NAME = "sft"
 
 
-class OwnSFTTrainer(OwnOrder, SFTTrainer):  # type: ignore[misc]
+class OwnSFTTrainer(OwnOrder, SFTTrainer):
     """TRL's trainer in our order."""
 
     def lengths(self) -> list[int]:
-        return [len(ids) for ids in self.train_dataset["input_ids"]]
+        rows: Any = self.train_dataset
+        return [len(ids) for ids in rows["input_ids"]]
 
 
 def run_sft(

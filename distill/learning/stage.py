@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
+from peft import PeftModel
 from torch.utils.data import Sampler
 from transformers import PrinterCallback, TrainerCallback
 
@@ -24,6 +25,7 @@ from distill.core.errors import BadInput
 from distill.core.jsonl import read_json, write_json
 from distill.core.progress import bar, remarks, say
 from distill.learning.job import is_main
+from distill.learning.reply_head import use_reply_head
 from distill.learning.student import Device
 from distill.recipe import Step, TwoStep
 
@@ -110,8 +112,19 @@ class OwnOrder:
             lambda steps: trainer.state.global_step // steps,
         )
 
+    def use_own_head(self) -> None:
+        """On a CPU, score reply tokens only."""
+        trainer: Any = self
+        if trainer.args.device.type == "cpu":
+            use_reply_head(inner_model(trainer.model))
+
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         return None
+
+
+def inner_model(student: Any) -> Any:
+    """The causal model inside an adapter, or the model itself."""
+    return student.get_base_model() if isinstance(student, PeftModel) else student
 
 
 def shared_batch(step: Step, processes: int) -> tuple[int, int]:
@@ -148,7 +161,7 @@ def arguments(name: str, step: Step, setting: Setting, validated: int) -> dict[s
         "fp16": setting.precision == "fp16",
         "use_cpu": on_cpu,
         "ddp_backend": "gloo" if on_cpu and state.num_processes > 1 else None,
-        "gradient_checkpointing": recipe.gradient_checkpointing,
+        "activation_checkpointing": recipe.gradient_checkpointing,
         "eval_strategy": "steps" if validated else "no",
         "eval_steps": recipe.evaluate_every,
         "save_strategy": "steps",
@@ -188,9 +201,8 @@ class Progress(TrainerCallback):
         if self.task is not None:
             self.bar.update(self.task, completed=state.global_step)
 
-    def on_log(
-        self, args: Any, state: Any, control: Any, logs: Mapping[str, float], **kwargs: Any
-    ) -> None:
+    def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        logs: Mapping[str, float] = kwargs["logs"]
         if self.task is None:
             return
         if "loss" in logs:
@@ -224,6 +236,7 @@ def finished_stage(work: Path, name: str) -> StageResult | None:
 def finish_stage(name: str, trainer: Any, work: Path) -> StageResult:
     """Train from the last whole checkpoint to the end, validate, and save weights and figures."""
     folder = work / name
+    trainer.use_own_head()
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(Progress(name))
     done = trainer.train(resume_from_checkpoint=last_whole_checkpoint(folder))
@@ -253,7 +266,9 @@ SCORED = {
 def figures_of(state: Any) -> dict[str, float]:
     """Loss of the last step, its mean over the stage, and what the last validation said."""
     losses = [entry["loss"] for entry in state.log_history if "loss" in entry]
-    scored = next((e for e in reversed(state.log_history) if "eval_loss" in e), {})
+    scored: Mapping[str, float] = next(
+        (e for e in reversed(state.log_history) if "eval_loss" in e), {}
+    )
     return {
         "steps": state.global_step,
         "loss": losses[-1],

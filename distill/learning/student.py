@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+import transformers
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from distill.core.errors import BadInput, MissingInput, Unsupported
 from distill.recipe import Adapter, TwoStep
@@ -21,6 +22,9 @@ from distill.recipe import Adapter, TwoStep
 STARTER = "starter"
 WANTED = ["*.json", "*.safetensors", "*.model", "*.jinja", "*.txt"]
 UNWANTED = ["consolidated*", "original/*", "onnx/*", "runs/*"]
+# transformers leaves these untyped.
+GenerationConfig: Any = transformers.GenerationConfig
+Untyped: Any = AutoModelForCausalLM
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 Device = Literal["cuda", "cpu"]
 
@@ -97,7 +101,7 @@ def read_tokenizer(folder: Path, recipe: TwoStep) -> Any:
     return tokenizer
 
 
-def generation_config(folder: Path, tokenizer: Any) -> GenerationConfig:
+def generation_config(folder: Path, tokenizer: Any) -> Any:
     """How the student is sampled, with the end of a turn among its stop tokens."""
     found = (folder / "generation_config.json").is_file()
     config = GenerationConfig.from_pretrained(folder) if found else GenerationConfig()
@@ -107,7 +111,7 @@ def generation_config(folder: Path, tokenizer: Any) -> GenerationConfig:
     return config
 
 
-def stop_tokens(config: GenerationConfig) -> set[int]:
+def stop_tokens(config: Any) -> set[int]:
     stops = config.eos_token_id
     return set(stops) if isinstance(stops, list) else set() if stops is None else {stops}
 
@@ -154,7 +158,7 @@ class Sizes:
 def sizes_of(config: Any, adapter: Adapter) -> Sizes:
     """Count on the meta device: nothing is allocated."""
     with torch.device("meta"):
-        student = AutoModelForCausalLM.from_config(config)
+        student = Untyped.from_config(config)
         parameters = sum(p.numel() for p in student.parameters())
         if adapter.kind != "full":
             student = with_adapter(student, adapter)
@@ -194,9 +198,8 @@ def load_student(
     weights = trained if trained is not None and adapter.kind == "full" else folder
     options: dict[str, Any] = {"dtype": frozen_dtype(adapter, precision, device)}
     if adapter.kind == "qlora":
-        from transformers import BitsAndBytesConfig
-
-        options["quantization_config"] = BitsAndBytesConfig(
+        quantization: Any = transformers.BitsAndBytesConfig
+        options["quantization_config"] = quantization(
             load_in_4bit=True,
             bnb_4bit_quant_type="nf4",
             bnb_4bit_use_double_quant=True,

@@ -72,6 +72,7 @@ class Engine:
         template = ChatTemplate(backend.template, begin=backend.begin_text, end=backend.end_text)
         self._prompter = Prompter(template, backend)
         self._cached: list[int] = []
+        self._owner: object = None  # the key of the reply whose sequence is cached
         self._lock = threading.Lock()
         self._close = weakref.finalize(self, _close, backend, self._lock)
 
@@ -123,8 +124,10 @@ class Engine:
         """Bring the cache to `sequence` and choose what follows; None once cancelled."""
         with self._lock:
             self._require_open()
-            if self._cached != sequence[:-1]:
+            if self._owner is not reply.key:
+                self._owner = None
                 self._rewind(sequence)
+                self._owner = reply.key
             if not reply.tokens:
                 reply.cached_tokens = len(self._cached)
             while len(self._cached) < len(sequence):
@@ -145,6 +148,7 @@ class Engine:
             self.backend.evaluate(chunk)
             self._cached.extend(chunk)
         except BaseException:  # Ctrl-C too: what is cached must be what we think is cached
+            self._owner = None
             self._cached = self._cached[: self.backend.keep(0)]
             raise
 
@@ -180,6 +184,7 @@ class Reply:
         cancelled: Callable[[], bool],
         started: float,
     ) -> None:
+        self.key = object()
         self.prompt_tokens = len(prompt)
         self.cached_tokens = 0
         self.tokens = 0

@@ -22,6 +22,9 @@ KINDS = {
 }
 
 
+MARK = "\0"  # text that appears nowhere else in a chunk
+
+
 class ApiError(Exception):
     """An answer that is an error, in OpenAI's shape."""
 
@@ -54,6 +57,7 @@ class Completion:
         self._id = f"chatcmpl-{secrets.token_hex(12)}"
         self._created = int(time.time())
         self._include_usage = include_usage
+        self._around: list[bytes] | None = None
 
     def _envelope(self, kind: str, choices: list[dict[str, Any]]) -> dict[str, Any]:
         return {
@@ -73,6 +77,12 @@ class Completion:
         }
         counts = {"usage": usage(reply), "timings": reply.timings()}
         return self._envelope("chat.completion", [choice]) | counts
+
+    def text_event(self, text: str) -> bytes:
+        """The event of a piece of text: the bytes around it never change."""
+        if self._around is None:
+            self._around = event(self.chunk({"content": MARK})).split(ascii_json(MARK))
+        return ascii_json(text).join(self._around)
 
     def chunk(self, delta: dict[str, str], finish_reason: str | None = None) -> dict[str, Any]:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
@@ -98,7 +108,7 @@ def usage(reply: Reply) -> dict[str, Any]:
     }
 
 
-def ascii_json(value: dict[str, Any]) -> bytes:
+def ascii_json(value: Any) -> bytes:
     """JSON in ASCII: some readers of streams take U+2028 for the end of a line."""
     return json.dumps(value, separators=(",", ":")).encode("ascii")
 

@@ -8,7 +8,7 @@ import asyncio
 import math
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from runtime.engine import Piece, Reply
@@ -27,7 +27,8 @@ class Generation:
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._pieces: asyncio.Queue[Piece | Exception | None] = asyncio.Queue()
+        self._items: list[Piece | Exception | None] = []
+        self._arrived = asyncio.Event()
         self._cancelled = threading.Event()
 
     def cancelled(self) -> bool:
@@ -38,11 +39,18 @@ class Generation:
         self._cancelled.set()
 
     async def pieces(self) -> AsyncIterator[Piece]:
-        """The pieces as they come; ends early once cancelled."""
-        while (item := await self._pieces.get()) is not None:
-            if isinstance(item, Exception):
-                raise item
-            yield item
+        """The pieces as they come, those that wait together as one; ends early once cancelled."""
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            items, self._items = self._items, []
+            if pieces := [item for item in items if isinstance(item, Piece)]:
+                yield joined(pieces)
+            for item in items:
+                if isinstance(item, Exception):
+                    raise item
+                if item is None:
+                    return
 
     def compute(self, reply: Reply) -> None:
         """Read the reply to its end; runs in the computing thread."""
@@ -57,7 +65,16 @@ class Generation:
         self._hand_over(None)
 
     def _hand_over(self, item: Piece | Exception | None) -> None:
-        self._loop.call_soon_threadsafe(self._pieces.put_nowait, item)
+        self._loop.call_soon_threadsafe(self._arrive, item)
+
+    def _arrive(self, item: Piece | Exception | None) -> None:
+        self._items.append(item)
+        self._arrived.set()
+
+
+def joined(pieces: Sequence[Piece]) -> Piece:
+    text = "".join(piece.text for piece in pieces)
+    return Piece(text, pieces[-1].finish_reason, sum(piece.tokens for piece in pieces))
 
 
 class Scheduler:

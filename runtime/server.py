@@ -127,7 +127,7 @@ async def stream(
         yield event(completion.chunk({"role": "assistant", "content": ""}))
         async for piece in generation.pieces():
             if piece.text:
-                yield event(completion.chunk({"content": piece.text}))
+                yield completion.text_event(piece.text)
         if reply.finish_reason is None:
             raise stopping()
         for chunk in completion.closing(reply):

@@ -73,6 +73,7 @@ class Engine:
         self._prompter = Prompter(template, backend)
         self._cached: list[int] = []
         self._owner: object = None  # the key of the reply whose sequence is cached
+        self._steps: dict[int, Step] = {}
         self._lock = threading.Lock()
         self._close = weakref.finalize(self, _close, backend, self._lock)
 
@@ -135,8 +136,14 @@ class Engine:
                     return None
                 done = len(self._cached)
                 self._evaluate(sequence[done : done + self.backend.chunk])
-            token = sampler.next()
-            return Step(token, self.backend.is_end(token), self.backend.bytes_of(token))
+            return self._meaning(sampler.next())
+
+    def _meaning(self, token: int) -> Step:
+        step = self._steps.get(token)
+        if step is None:
+            step = Step(token, self.backend.is_end(token), self.backend.bytes_of(token))
+            self._steps[token] = step
+        return step
 
     def _rewind(self, sequence: Sequence[int]) -> None:
         """Keep of the cache what `sequence` begins with, its last token apart."""

@@ -1,5 +1,6 @@
 """Fixtures that several packages' tests share."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -32,3 +33,10 @@ def tiny_gguf(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     path = tmp_path_factory.mktemp("edge") / "tiny-F16.gguf"
     write_f16(open_checkpoint(tiny_folder), path)
     return path
+
+
+def pytest_unconfigure() -> None:
+    """llama-cpp-python leaves two files open, which Python's exit reports as a warning."""
+    if module := sys.modules.get("llama_cpp._utils"):
+        module.outnull_file.close()
+        module.errnull_file.close()

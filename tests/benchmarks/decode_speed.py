@@ -3,8 +3,9 @@
     python -m tests.benchmarks.decode_speed FILE [--threads N] [--rounds N]
 
 Every round runs the three in turn on the same file, prompt, threads and sampling; the table holds
-medians over rounds and each one's ratio to `llama_cpp.Llama.generate`. The prompt is never taken
-from a cache. Sampling is wide, so that replies are long; those that end early count as they are.
+medians over rounds, and medians of each round's ratio to `llama_cpp.Llama.generate`. The prompt is
+never taken from a cache. Sampling is wide, so that replies are long; those that end early count as
+they are.
 """
 
 import json
@@ -24,7 +25,7 @@ from runtime.cores import physical_cores
 from runtime.engine import Engine
 from tests.runtime.serving import Serving
 
-SAMPLING = {"temperature": 1.5, "top_k": 40, "top_p": 1.0, "min_p": 0.0}
+SAMPLING: dict[str, Any] = {"temperature": 1.5, "top_k": 40, "top_p": 1.0, "min_p": 0.0}
 SENTENCE = "My sister has not called since we argued about the house, and I keep thinking of it. "
 
 Speed = dict[str, float]
@@ -101,11 +102,18 @@ def over_http(server: Serving, client: httpx.Client) -> Measure:
     return measure
 
 
+def paired_ratio(quantity: str, ours: list[Speed], plain: list[Speed]) -> float:
+    """Median of each round's ratio: rounds on a shared machine differ more than loops do."""
+    pairs = zip(ours, plain, strict=True)
+    return statistics.median(a[quantity] / b[quantity] for a, b in pairs)
+
+
 def table(rounds: dict[str, list[Speed]]) -> Table:
     shown = Table("", *(f"{name}" for name in rounds), *(f"{n} / plain" for n in list(rounds)[1:]))
     for quantity in ("prompt tokens/s", "decode tokens/s", "first token s"):
         medians = [statistics.median(r[quantity] for r in found) for found in rounds.values()]
-        ratios = [f"{value / medians[0]:.2f}" for value in medians[1:]]
+        first, *others = rounds.values()
+        ratios = [f"{paired_ratio(quantity, other, first):.2f}" for other in others]
         shown.add_row(quantity, *(f"{value:.4g}" for value in medians), *ratios)
     return shown
 

@@ -86,6 +86,17 @@ def test_no_torch_is_in_the_serving_process(tiny_gguf):
     assert (process.returncode, out) == (0, "[]\n")
 
 
+def test_a_program_may_end_in_the_middle_of_a_reply(tiny_gguf):
+    code = (
+        "import runtime\n"
+        f"engine = runtime.load({str(tiny_gguf)!r}, threads=1)\n"
+        "reply = engine.chat([{'role': 'user', 'content': 'hi'}], seed=1)\n"
+        "print(next(reply).tokens)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "1\n", "")
+
+
 def test_a_port_in_use_is_one_line(tiny_gguf):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -25,8 +25,8 @@ def artifact_section(found: Evidence) -> Section:
     title = "The file"
     if found.artifact is None:
         said = (
-            f"Not measured: {found.folder / 'edge'} holds no manifest of an exported file. "
-            "Write one with `distill export gguf`."
+            "Not measured: edge holds no manifest of an exported file. "
+            "Write one with: distill export gguf."
         )
         return Section("file", title, absent=said)
     artifact = found.artifact

@@ -35,8 +35,7 @@ def comparison(found: Evidence) -> Section:
     result = found.winrate
     if result is None:
         said = (
-            f"Not measured: {found.folder / 'judged/winrate.json'} is not there. "
-            "Measure it with `distill eval winrate`."
+            "Not measured: judged/winrate.json is not there. Measure it with: distill eval winrate."
         )
         return Section("win-rate", title, tables=lengths, figures=plots, absent=said)
     shown = [outcomes(result)] if pairs(result) else []
@@ -98,12 +97,17 @@ def judge_said(result: dict[str, Any]) -> list[str]:
         shown = ", ".join(f"{short(name)} ({count(n, 'verdict')})" for name, n in versions.items())
     else:
         shown = short(str(versions))
-    note = sentence(result.get("agreement_note") or UNKNOWN_AGREEMENT)
     return [
         f"Judge: {result.get('judge', 'not stated')}. Version: {shown or 'not stated'}.",
-        note,
+        sentence(agreement(result)),
         "Pairs are judged in both orders, and count as won or lost only when both verdicts agree.",
     ]
+
+
+def agreement(result: dict[str, Any]) -> str:
+    """What is known of the judge's agreement with people, as a clause of its own."""
+    note = str(result.get("agreement_note") or UNKNOWN_AGREEMENT).strip().rstrip(".")
+    return f"it {note}" if note.startswith("agrees ") else note
 
 
 def short(version: str) -> str:
@@ -112,9 +116,8 @@ def short(version: str) -> str:
     return version[:12] if digits else version
 
 
-def sentence(text: str) -> str:
-    text = text.strip()
-    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
+def sentence(clause: str) -> str:
+    return f"{clause[:1].upper()}{clause[1:]}."
 
 
 def outcome_table(result: dict[str, Any]) -> Table:
@@ -133,18 +136,22 @@ def lean_table(result: dict[str, Any]) -> Table:
     rows = [
         (
             "the longer reply won",
-            percent(result.get("longer_won")),
+            leaning(result.get("longer_won")),
             "of decided pairs of different lengths; 50 % is no lean",
         ),
         (
             "the reply shown first won",
-            percent(result.get("first_position_won")),
+            leaning(result.get("first_position_won")),
             "of decided verdicts; 50 % is no lean",
         ),
-        ("interval", method or "not stated", "over dialogues, 95 %"),
+        ("interval", method or "none", "over dialogues, 95 %"),
         ("rubric", str(result.get("rubric", "not stated")), short(rubric_digest(result))),
     ]
     return Table("What to weigh the rate with", ("figure", "value", "note"), rows)
+
+
+def leaning(share: float | None) -> str:
+    return "no such pair" if share is None else percent(share)
 
 
 def rubric_digest(result: dict[str, Any]) -> str:

@@ -15,9 +15,7 @@ def making(found: Evidence) -> Section:
     title = "How it was made"
     tables = [*origin_table(found), *stage_table(found), *data_tables(found)]
     if not tables:
-        said = (
-            f"Not known: neither a manifest nor {found.folder / 'student/kindred.json'} is there."
-        )
+        said = "Not known: neither a manifest nor student/kindred.json is there."
         return Section("making", title, absent=said)
     beside = ["The losses say how well the training replies were learnt, not how good they are."]
     if found.curves_png is None:

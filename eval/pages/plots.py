@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from eval.pages.page import Figure
-from eval.pages.wording import percent
+from eval.pages.wording import brief, percent
 from eval.statistics import quantile
 
 INK, FAINT, GRID, MINE, THEIRS, EVEN, SOFT = (
@@ -50,6 +50,7 @@ STYLE: dict[str, Any] = {
     "ytick.major.size": 0,
 }
 MOST_BINS = 24
+ROW = 0.19  # height of a label, as a share of the tallest column
 THINNEST_COUNT = 0.035
 CHARACTER = 0.022  # width of a letter, as a share of the plot
 
@@ -102,17 +103,19 @@ def outcome_plot(
     order = ("wins", "ties", "flips", "unreadable", "failed", "losses")
     shown = {name: counts[name] for name in order if counts.get(name)}
     total = sum(shown.values())
-    with drawing("outcomes", 1.9) as (canvas, svg):
-        top, bottom = canvas.subplots(2, 1, height_ratios=[1.35, 1])
+    known = (rate, *interval) if rate is not None and interval else None
+    with drawing("outcomes", 1.9 if known else 1.1) as (canvas, svg):
+        if known:
+            top, bottom = canvas.subplots(2, 1, height_ratios=[1.35, 1])
+            draw_interval(bottom, *known)
+        else:
+            top = canvas.subplots()
         draw_outcomes(top, shown, total, colors)
-        draw_interval(bottom, interval, rate)
     ends = ", ".join(f"{name} {count}" for name, count in shown.items())
     said = f"Of {total} pairs: {ends}."
-    if rate is not None and interval:
-        said += (
-            f" Win rate of decided pairs {percent(rate)}, "
-            f"95 % interval {percent(interval[0])} to {percent(interval[1])}."
-        )
+    if known:
+        share, low, high = map(percent, known)
+        said += f" Win rate of decided pairs {share}, 95 % interval {low} to {high}."
     return Figure("How the pairs ended", said, "svg", svg[0])
 
 
@@ -130,7 +133,8 @@ def draw_outcomes(
         if share >= THINNEST_COUNT:
             axis.text(middle, 0.36, str(count), ha="center", va="bottom", fontsize=11)
             half = CHARACTER * len(name) / 2
-            names.append((share, min(max(middle, half), 1 - half), half, name))
+            weight = share + (name in colors)
+            names.append((weight, min(max(middle, half), 1 - half), half, name))
         start += share
     for middle, name in apart(names):
         axis.text(middle, -0.36, name, ha="center", va="top", color=FAINT)
@@ -139,7 +143,7 @@ def draw_outcomes(
 
 
 def apart(names: Sequence[tuple[float, float, float, str]]) -> list[tuple[float, str]]:
-    """Places of the names that fit, those of the larger parts first."""
+    """Places of the names that fit, those of wins and losses first, then of larger parts."""
     kept: list[tuple[float, float, str]] = []
     for _, middle, half, name in sorted(names, reverse=True):
         if all(abs(middle - other) > half + width + CHARACTER for other, width, _ in kept):
@@ -147,11 +151,10 @@ def apart(names: Sequence[tuple[float, float, float, str]]) -> list[tuple[float,
     return [(middle, name) for middle, _, name in kept]
 
 
-def draw_interval(axis: Any, interval: Sequence[float] | None, rate: float | None) -> None:
+def draw_interval(axis: Any, rate: float, low: float, high: float) -> None:
     axis.axvline(0.5, color=FAINT, linewidth=0.8, linestyle=(0, (3, 3)))
-    if rate is not None and interval:
-        axis.plot(interval, [0, 0], color=MINE, linewidth=2.5, solid_capstyle="butt")
-        axis.plot([rate], [0], "o", color=MINE, markersize=7)
+    axis.plot([low, high], [0, 0], color=MINE, linewidth=2.5, solid_capstyle="butt")
+    axis.plot([rate], [0], "o", color=MINE, markersize=7)
     axis.set(
         xlim=(0, 1), ylim=(-1, 1), yticks=[], xlabel="win rate of decided pairs, 95 % interval"
     )
@@ -160,30 +163,45 @@ def draw_interval(axis: Any, interval: Sequence[float] | None, rate: float | Non
 
 def distribution(slug: str, title: str, unit: str, series: Sequence[Series]) -> Figure:
     """Histograms on common bins, with the median of each series."""
-    import numpy as np
-
     every = [value for one in series for value in one.values]
-    high = quantile(every, 0.99) * 1.05 or 1.0
-    low = 0.0 if min(every) < high / 2 else min(every) * 0.95
-    bins = np.linspace(low, high, min(MOST_BINS, max(6, len(every) // 4)) + 1)
-    with drawing(slug, 2.1) as (canvas, svg):
+    bins = edges(every)
+    with drawing(slug, 1.85 + 0.25 * len(series)) as (canvas, svg):
         axis = canvas.subplots()
         for one in series:
             draw_series(axis, one, bins)
         axis.set(xlabel=unit, xlim=(bins[0], bins[-1]))
-        axis.set_ylim(0, axis.get_ylim()[1] * 1.22)
         axis.set_yticks([])
+        axis.locator_params("x", nbins=7, integer=whole(every))
         draw_medians(axis, series)
-    beyond = sum(value > high for value in every)
+    beyond = sum(value > bins[-1] for value in every)
     said = "; ".join(described(one, unit) for one in series)
-    tail = f" {beyond} above {high:.3g} {unit} are in the last column." if beyond else ""
+    tail = f" {beyond} above {brief(bins[-1])} {unit} are in the last column." if beyond else ""
     return Figure(title, f"{said}.{tail}", "svg", svg[0])
+
+
+def edges(values: Sequence[float]) -> Any:
+    """Bins of one width from a round place on; far outliers are left to the last one."""
+    import numpy as np
+    from matplotlib.ticker import MaxNLocator
+
+    high, far = max(values), quantile(values, 0.99)
+    high = high if high <= 1.5 * far else 1.05 * far
+    low = 0.0 if min(values) < high / 2 else min(values)
+    wanted = min(MOST_BINS, max(6, len(values) // 4))
+    found = MaxNLocator(wanted, integer=whole(values), steps=[1, 2, 2.5, 5, 10]).tick_values(
+        low, high
+    )
+    return np.append(found, 2 * found[-1] - found[-2]) if high >= found[-1] else found
+
+
+def whole(values: Sequence[float]) -> bool:
+    return all(float(value).is_integer() for value in values)
 
 
 def draw_series(axis: Any, one: Series, bins: Any) -> None:
     import numpy as np
 
-    kept = np.minimum(np.asarray(one.values, dtype=float), bins[-1])
+    kept = np.minimum(np.asarray(one.values, dtype=float), np.nextafter(bins[-1], 0))
     if one.filled:
         axis.hist(kept, bins=bins, color=MINE, alpha=0.85, rwidth=0.92)
     else:
@@ -191,32 +209,31 @@ def draw_series(axis: Any, one: Series, bins: Any) -> None:
 
 
 def draw_medians(axis: Any, series: Sequence[Series]) -> None:
-    """A line and a label for each median; the lower one is labelled to its left."""
-    top = axis.get_ylim()[1]
-    middles = [quantile(one.values, 0.5) for one in series]
-    low, high = axis.get_xlim()
-    for one, middle in zip(series, middles, strict=True):
-        color = MINE if one.filled else THEIRS
-        axis.plot([middle, middle], [0, top * 0.9], color=INK, linewidth=0.8)
-        left = middle > (low + high) / 2 or (len(series) > 1 and middle == min(middles))
-        left = left and middle - low > 0.2 * (high - low) and middle != max(middles)
-        left = left or middle > low + 0.7 * (high - low)
-        label = f"{one.name} {middle:.3g}" if one.name else f"median {middle:.3g}"
+    """A line for each median, with its label in a row of its own above the columns."""
+    tallest = axis.get_ylim()[1]
+    center = sum(axis.get_xlim()) / 2
+    for row, one in enumerate(series, 1):
+        middle = quantile(one.values, 0.5)
+        height = tallest * (1 + ROW * (len(series) + 1 - row))
+        left = middle > center
+        color = INK if not one.name else MINE if one.filled else THEIRS
+        axis.plot([middle, middle], [0, height], color=INK, linewidth=0.8)
         axis.annotate(
-            label,
-            (middle, top),
+            f"{one.name or 'median'} {brief(middle)}",
+            (middle, height),
             xytext=(-4 if left else 4, 0),
             textcoords="offset points",
             ha="right" if left else "left",
             va="top",
-            color=color if one.name else INK,
+            color=color,
         )
+    axis.set_ylim(0, tallest * (1 + ROW * len(series)))
 
 
 def described(one: Series, unit: str) -> str:
     low, middle, high = (quantile(one.values, share) for share in (0.05, 0.5, 0.95))
     who = f"{one.name}: " if one.name else ""
     return (
-        f"{who}{len(one.values)} values, median {middle:.3g} {unit}, "
-        f"5 % below {low:.3g}, 5 % above {high:.3g}"
+        f"{who}{len(one.values)} values, median {brief(middle)} {unit}, "
+        f"5 % below {brief(low)}, 5 % above {brief(high)}"
     )

@@ -24,7 +24,7 @@ def dialogues(found: Evidence) -> Section:
     sides = candidates(found)
     missing = "answers/*.jsonl" if not sides else "sets/test.jsonl" if not found.dialogues else None
     if missing:
-        said = f"Not shown: {found.folder / missing} is not there."
+        said = f"Not shown: {missing} is not there."
         return Section("dialogues", title, absent=said)
     ids = chosen(found, sides)
     shown = [sample(found, name, sides) for name in ids]

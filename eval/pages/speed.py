@@ -22,10 +22,7 @@ def speed_section(found: Evidence) -> Section:
     plots = answer_plots(found)
     held = found.latency
     if held is None:
-        said = (
-            f"Not measured: {found.folder / 'latency.json'} is not there. "
-            "Measure it with `distill eval latency`."
-        )
+        said = "Not measured: latency.json is not there. Measure it with: distill eval latency."
         return Section("speed", title, figures=plots, absent=said)
     return Section(
         "speed",
@@ -92,8 +89,10 @@ def answer_plots(found: Evidence) -> list[Figure]:
     answers = list(found.student.answers.values())
     several = [answer for answer in answers if answer.tokens > 1]
     return [
-        *plot("first-token", "First token, every answer", "ms", answers, first_token_ms),
-        *plot("rate", "Speed, every answer", "tokens/s", several, tokens_per_s),
+        *plot(
+            "first-token", "First token, as each answer was given", "ms", answers, first_token_ms
+        ),
+        *plot("rate", "Speed, as each answer was given", "tokens/s", several, tokens_per_s),
     ]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from eval.pages.artifact import FAILED, PASSED, bits_per_weight, gate_result
 from eval.pages.comparison import (
     NOTHING,
-    UNKNOWN_AGREEMENT,
+    agreement,
     decided,
     interval_text,
     pairs,
@@ -48,11 +48,10 @@ def compared(result: dict[str, Any] | None) -> str:
         return f"was compared with {second} on {count(pairs(result), 'pair')}, and {NOTHING} {by}"
     low, high = result.get("interval") or (0.0, 1.0)
     verb = "beats" if low > EVEN else "loses to" if high < EVEN else "is not shown to differ from"
-    note = (result.get("agreement_note") or UNKNOWN_AGREEMENT).strip().rstrip(".")
     known = f"95 % interval {interval}" if interval else "interval not measured"
     return (
         f"{verb} {second}: it wins {percent(share)} of "
-        f"{count(decided(result), 'decided pair')} ({known}) {by} – {note}"
+        f"{count(decided(result), 'decided pair')} ({known}) {by} – {agreement(result)}"
     )
 
 

@@ -6,16 +6,19 @@ In: numbers, or None for what was not measured. Out: short texts; None is always
 
 NOT_MEASURED = "not measured"
 NOT_RECORDED = "not recorded"
-SHOWN_DIGITS = 12
+LITTLE = 0.001
 
 
 def percent(share: float | None) -> str:
-    """Whole percent, unless that would round what is nearly all to all, or little to nothing."""
+    """Whole percent; what is nearly all is never rounded to all, nor little to nothing."""
     if share is None:
         return NOT_MEASURED
     whole = round(share * 100)
-    hidden = (whole in (0, 100)) and share not in (0, 1)
-    return f"{share * 100:.1f} %" if hidden else f"{whole} %"
+    if share in (0, 1) or whole not in (0, 100):
+        return f"{whole} %"
+    if share < LITTLE or share > 1 - LITTLE:
+        return "< 0.1 %" if share < LITTLE else "> 99.9 %"
+    return f"{share * 100:.1f} %"
 
 
 def seconds(value_s: float | None) -> str:
@@ -41,21 +44,22 @@ def rate(value: float | None) -> str:
     """Tokens per second."""
     if value is None:
         return NOT_MEASURED
-    return f"{value:.0f} tokens/s" if value >= 100 else f"{value:.1f} tokens/s"
+    return f"{value:,.0f} tokens/s" if value >= 100 else f"{value:.1f} tokens/s"
 
 
 def number(value: float | None, digits: int = 1) -> str:
     return NOT_MEASURED if value is None else f"{value:,.{digits}f}"
 
 
+def brief(value: float) -> str:
+    """Three digits, as on a plot."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
 def count(amount: int, noun: str) -> str:
     """`1 pair`, `3 pairs`, `2 replies`."""
     several = f"{noun[:-1]}ies" if noun.endswith("ply") else f"{noun}s"
     return f"{amount:,} {noun if amount == 1 else several}"
-
-
-def digest(sha256: str | None) -> str:
-    return "not stated" if not sha256 else sha256[:SHOWN_DIGITS]
 
 
 def plain(value: object) -> str:

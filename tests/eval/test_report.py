@@ -177,7 +177,7 @@ def test_the_judge_and_its_agreement_stand_beside_the_number(run):
     assert "12 decided pairs" in shown.headlines[0].label
     assert "95 % interval 76 % to 100 %" in shown.headlines[0].label
     assert shown.beside[0] == "Judge: offline. Version: offline (24 verdicts)."
-    assert shown.beside[1] == NOTE[0].upper() + NOTE[1:] + "."
+    assert shown.beside[1] == f"It {NOTE}."
     lead = re.search(r'<div class="lead">.*?<div class="figures">', html(page_of(run)), re.S)[0]
     assert "100\u00a0%" in lead and "people that" not in lead and "57\u00a0%" in lead
 
@@ -196,6 +196,8 @@ def test_a_comparison_that_decides_nothing_has_no_rate(run):
     assert ("flips", "12", "100 %", "the verdict changed when the replies changed places") in list(
         shown.tables[0].rows
     )
+    assert shown.figures[0].description == "Of 12 pairs: flips 12."
+    assert "interval" not in shown.figures[0].content
     said = summary(read_evidence(run.path))
     assert "nothing was decided" in said and "wins" not in said
 

@@ -17,7 +17,6 @@ from datasets import Dataset, load_from_disk
 from trl.trainer.dpo_config import DPOConfig
 from trl.trainer.dpo_trainer import DPOTrainer
 
-from distill.core.errors import BadInput
 from distill.learning.job import is_main
 from distill.learning.stage import (
     OwnOrder,
@@ -59,11 +58,6 @@ def run_dpo(
     """Move the student towards chosen replies and away from rejected ones."""
     step = setting.recipe.dpo
     assert step is not None
-    if not pairs:
-        raise BadInput(
-            f"no preference fits into max_length {setting.recipe.max_length}; "
-            "raise it in the recipe"
-        )
     valid = whole_batches(list(pairs_valid), step)
     options = arguments(NAME, step, setting, len(valid))
     trainer = OwnDPOTrainer(

@@ -43,10 +43,16 @@ def is_main() -> bool:
 
 def finished(job: Job, identity: Mapping[str, Any]) -> dict[str, Any] | None:
     """The provenance of a finished job, None when there is work to do."""
-    provenance = job.out / PROVENANCE
+    note = job.work / IDENTITY
     if not job.out.exists() or (job.out.is_dir() and not any(job.out.iterdir())):
-        claim_work(job, identity)
+        if note.exists():
+            refuse_other(read_json(note), identity, job.work)
+            if not job.resume:
+                raise BadInput(
+                    f"{job.work} holds an unfinished run; continue it with --resume, or delete it"
+                )
         return None
+    provenance = job.out / PROVENANCE
     if not provenance.is_file():
         raise BadInput(f"{job.out} exists and is no trained student; choose another --out")
     done: dict[str, Any] = read_json(provenance)
@@ -60,16 +66,9 @@ def finished(job: Job, identity: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def claim_work(job: Job, identity: Mapping[str, Any]) -> None:
-    """Note in the working folder whose it is; every process checks, one writes."""
-    note = job.work / IDENTITY
-    if note.exists():
-        refuse_other(read_json(note), identity, job.work)
-        if not job.resume and is_main():
-            raise BadInput(
-                f"{job.work} holds an unfinished run; continue it with --resume, or delete it"
-            )
-    elif is_main():
-        write_json(note, dict(identity))
+    """Note in the working folder whose it is, once nothing is left to refuse."""
+    if is_main():
+        write_json(job.work / IDENTITY, dict(identity))
 
 
 def refuse_other(found: Mapping[str, Any], identity: Mapping[str, Any], where: Path) -> None:

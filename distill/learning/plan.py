@@ -20,13 +20,13 @@ from distill.core.command import Outcome
 from distill.core.errors import MissingInput
 from distill.core.progress import say
 from distill.learning.job import Job
+from distill.learning.origin import local_folder
 from distill.learning.quiet import quiet
 from distill.learning.student import (
     Device,
     Sizes,
     device_now,
     frozen_dtype,
-    local_folder,
     precision_on,
     read_config,
     read_tokenizer,

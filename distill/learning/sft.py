@@ -11,7 +11,6 @@ from datasets import Dataset
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
-from distill.core.errors import BadInput
 from distill.learning.masks import Example
 from distill.learning.stage import (
     OwnOrder,
@@ -42,10 +41,6 @@ def run_sft(
 ) -> StageResult:
     """Fine-tune on examples that are tokens and labels already."""
     step = setting.recipe.sft
-    if not examples:
-        raise BadInput(
-            f"no dialogue fits into max_length {setting.recipe.max_length}; raise it in the recipe"
-        )
     valid = whole_batches(list(examples_valid), step)
     trainer = OwnSFTTrainer(
         model=student,

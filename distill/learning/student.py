@@ -1,13 +1,12 @@
-"""The student before training: where it lies, its tokenizer, its sizes, its weights.
+"""The student before training: its tokenizer, its sizes, its weights.
 
-In: a folder, a name of the Hub, or `starter`. Out: a local folder, a tokenizer with a chat
-template, parameter counts without weights, a model to train. Refused: a student that is not there
-(MissingInput), one without a chat template (BadInput), QLoRA without what it needs (Unsupported).
+In: the folder of a checkpoint. Out: a tokenizer with a chat template, parameter counts without
+weights, a model to train. Refused: a checkpoint without a chat template (BadInput), QLoRA without
+what it needs (Unsupported).
 """
 
 import os
 from dataclasses import dataclass
-from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
@@ -16,58 +15,15 @@ import torch
 import transformers
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-from distill.core.errors import BadInput, MissingInput, Unsupported
+from distill.core.errors import BadInput, Unsupported
+from distill.learning.origin import local_folder, unreachable
 from distill.recipe import Adapter, TwoStep
 
-STARTER = "starter"
-WANTED = ["*.json", "*.safetensors", "*.model", "*.jinja", "*.txt"]
-UNWANTED = ["consolidated*", "original/*", "onnx/*", "runs/*"]
 # transformers leaves these untyped.
 GenerationConfig: Any = transformers.GenerationConfig
 Untyped: Any = AutoModelForCausalLM
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 Device = Literal["cuda", "cpu"]
-
-
-def bundled_base() -> Path:
-    return Path(str(resources.files("distill").joinpath("starter", "base")))
-
-
-def local_folder(student: str) -> Path | None:
-    """The folder of a student that needs no network, None for a name of the Hub."""
-    folder = bundled_base() if student == STARTER else Path(student)
-    if folder.is_dir():
-        if not (folder / "config.json").is_file():
-            raise MissingInput(f"{folder} holds no config.json, so it is no student")
-        return folder
-    looks_local = student == STARTER or student.startswith((".", "/", "~")) or "/" not in student
-    if looks_local or student.count("/") > 1:
-        raise MissingInput(
-            f"there is no student {student}: give the folder of a checkpoint, or a name of the "
-            "Hub like Qwen/Qwen3-0.6B"
-        )
-    return None
-
-
-def fetched_folder(student: str) -> Path:
-    """A local folder with all that training needs, downloaded when it is a name of the Hub."""
-    folder = local_folder(student)
-    if folder is not None:
-        return folder
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(student, allow_patterns=WANTED, ignore_patterns=UNWANTED))
-    except Exception as error:
-        raise unreachable(student, error) from error
-
-
-def unreachable(student: str, error: Exception) -> MissingInput:
-    reason = " ".join(str(error).split()) or type(error).__name__
-    return MissingInput(
-        f"{student} is no folder here, and the Hub did not give it ({reason[:160]}); go online, "
-        "log in if it is gated, or give a local folder"
-    )
 
 
 def read_config(student: str) -> Any:

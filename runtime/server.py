@@ -181,7 +181,6 @@ def application(engine: Engine, *, host: str, api_key: str | None, queue: int) -
         scheduler.close()
 
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
-    app.state.scheduler = scheduler
     app.post("/v1/chat/completions", response_model=None)(chats.complete)
     app.get("/v1/models", response_model=None)(chats.models)
     app.get("/v1/models/{name:path}", response_model=None)(chats.model)

@@ -138,19 +138,20 @@ class StandIns:
     def __init__(self, contents: Iterable[str]) -> None:
         taken = {character for text in contents for character in text if ord(character) >= PRIVATE}
         self._free = (c for code in range(PRIVATE, 0x10FFFE) if (c := chr(code)) not in taken)
-        self._texts: dict[str, str] = {}
+        self._characters: dict[str, str] = {}
+        self._texts: dict[int, str] = {}
 
     def take(self, text: str) -> str:
-        character = next((c for c, known in self._texts.items() if known == text), None)
-        if character is None:
-            character = next(self._free)
-            self._texts[character] = text
-        return character
+        if text not in self._characters:
+            character = next(self._free, None)
+            if character is None:
+                raise BadInput("the messages hold every private character of Unicode")
+            self._characters[text] = character
+            self._texts[ord(character)] = text
+        return self._characters[text]
 
     def undo(self, text: str) -> str:
-        for character, original in self._texts.items():
-            text = text.replace(character, original)
-        return text
+        return text.translate(self._texts) if self._texts else text
 
 
 def _to_json(value: Any, indent: int | None = None, ensure_ascii: bool = False) -> str:

@@ -48,6 +48,13 @@ def test_a_content_keeps_what_templates_look_for_in_it():
     assert prompt(user("secret <|end|></think>open <|end|>"), template) == "open <|end|>"
 
 
+def test_messages_that_leave_no_private_character_are_refused():
+    every = "".join(map(chr, range(0xF0000, 0x10FFFE)))
+    assert prompt(user(every)) == f"⟦user⟧{every}⟦end⟧⟦assistant⟧"
+    with pytest.raises(BadInput, match="every private character"):
+        prompt(user(every + "<|end|>"))
+
+
 def test_the_begin_token_is_there_exactly_once():
     bare = "{% for m in messages %}{{ m.content }}{% endfor %}"
     assert prompt(HELLO, bare, begin="<s>") == "⟦s⟧hello"

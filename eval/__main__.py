@@ -25,7 +25,7 @@ GROUP = {
         "eval.report",
         "Join everything that is known of an artifact on one page.",
         "eval",
-        ("matplotlib",),
+        ("matplotlib", "jinja2"),
     ),
 }
 

@@ -10,9 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
-from demo.server import Served, served
 from distill.core.command import Outcome, command
 from distill.core.errors import MissingInput
+from distill.core.serving import Served, served
 
 EXAMPLES = (
     "I did not get the job. I really wanted it.",

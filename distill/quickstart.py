@@ -133,26 +133,32 @@ def walk(todo: Sequence[Step], out: Path) -> Iterator[tuple[Step, dict[str, Any]
 
 def summary(results: dict[str, Any], seconds: dict[str, float], out: Path) -> Table:
     win, latency, file = results["winrate"], results["latency"], results["export student"]
+    speed = latency["tokens_per_s"]
     table = Table(title=f"{out}: {sum(seconds.values()) / 60:.1f} minutes", show_header=False)
     rows = {
-        "student wins against its base": (
-            f"{win['win_rate']:.0%} of decided pairs "
-            f"({win['interval'][0]:.0%} to {win['interval'][1]:.0%}; ties {win['ties']}, "
-            f"unreadable {win['unreadable']})"
-        ),
+        "student wins against its base": rate_line(win),
         "the judge": f"{win['judge']}: {win['agreement_note']}",
         "the file": (
             f"{file['path']}: {file['size_bytes'] / 1e6:.1f} MB, "
             f"{file['bits_per_weight']:.2f} bits per weight, gate passed"
         ),
         "first token": f"{latency['first_token_s'] * 1000:.0f} ms (median)",
-        "speed": f"{latency['tokens_per_s']:.0f} tokens per second",
+        "speed": f"{speed:.0f} tokens per second" if speed else "not measured",
         "peak memory": f"{latency['peak_memory_bytes'] / 1e6:.0f} MB",
         "report": str(out / "report/report.html"),
     }
     for name, value in rows.items():
         table.add_row(name, value)
     return table
+
+
+def rate_line(win: dict[str, Any]) -> str:
+    """The win rate in words; no rate when nothing was decided."""
+    aside = f"ties {win['ties']}, flips {win['flips']}, unreadable {win['unreadable']}"
+    if win["win_rate"] is None:
+        return f"nothing was decided ({aside})"
+    low, high = win["interval"]
+    return f"{win['win_rate']:.0%} of decided pairs ({low:.0%} to {high:.0%}; {aside})"
 
 
 @command

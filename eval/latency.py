@@ -18,10 +18,10 @@ from distill.core.command import Outcome, command
 from distill.core.jsonl import sha256_of, write_json
 from distill.core.progress import track
 from distill.core.records import Dialogue
+from distill.core.serving import served
 from eval.held_out import read_dialogues
 from eval.machine import described, memory_of, usable_cores
 from eval.outputs import writable_file
-from eval.serving import served
 from eval.statistics import quantile
 
 WARM_UP = [{"role": "user", "content": "Hello. I would like to talk with you for a while."}]

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from distill.core.chat import OpenAIChat
 from distill.core.jsonl import sha256_of
+from distill.core.serving import served
 from eval.candidates import Candidate, CandidateOptions
 from eval.candidates.endpoint import ChatCandidate
-from eval.serving import served
 
 AT_ONCE = 1  # a phone answers one person
 

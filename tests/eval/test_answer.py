@@ -231,7 +231,7 @@ def test_a_killed_run_asks_only_for_what_is_missing(ask):
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child with its parent")
 def test_a_killed_run_leaves_no_server_behind(tiny_gguf):
     code = (
-        "import sys; from pathlib import Path; from eval.serving import served\n"
+        "import sys; from pathlib import Path; from distill.core.serving import served\n"
         "with served(Path(sys.argv[1])) as server:\n"
         "    print(server.pid, flush=True); sys.stdin.read()"
     )

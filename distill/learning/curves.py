@@ -23,6 +23,17 @@ def draw_curves(stages: Mapping[str, StageResult], path: Path) -> None:
     figure.savefig(path, format="png", dpi=120)
 
 
+def draw_pretraining(log: Sequence[Mapping[str, float]], path: Path) -> None:
+    """Bits per byte on held-out listener turns over the tokens seen, in millions."""
+    figure = Figure(figsize=(6, 3.6), layout="constrained")
+    panel = figure.subplots()
+    scored = [(e["tokens"] / 1e6, e["bits_per_byte"]) for e in log if "bits_per_byte" in e]
+    panel.plot(*zip(*scored, strict=True), "o-", color="#2f5d8a")
+    panel.set(xlabel="tokens seen (millions)", ylabel="bits per byte, listener turns, valid")
+    panel.grid(alpha=0.3)
+    figure.savefig(path, format="png", dpi=120)
+
+
 def draw_stage(panel: Axes, name: str, history: Sequence[Mapping[str, float]]) -> None:
     steps = [(entry["step"], entry["loss"]) for entry in history if "loss" in entry]
     scored = [(entry["step"], entry["eval_loss"]) for entry in history if "eval_loss" in entry]

@@ -12,6 +12,7 @@ from typing import Any
 from distill.core.jsonl import digest_text, sha256_of, write_json
 from distill.core.manifest import tool_versions
 from distill.core.progress import say
+from distill.learning.curves import draw_pretraining
 from distill.learning.pretrain import Schedule, Source, Stage, bits_per_byte, new_llama, pretrain
 from distill.learning.pretraining_data import Encoder, Talk, documents, tokenizer_texts
 from distill.learning.tokenizer import read_tokenizer, train_tokenizer
@@ -71,6 +72,7 @@ def run_pretrain(recipe: Pretrain, recipe_text: str, data: Path, out: Path) -> d
     }
     write_json(out / "kindred.json", provenance)
     (out / "log.jsonl").write_text((work / "log.jsonl").read_text())
+    draw_pretraining(read_log(out), out / "curve.png")
     return figures
 
 

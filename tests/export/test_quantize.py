@@ -38,8 +38,10 @@ def test_other_rows_fall_back_and_the_lines_say_so_loudly(tmp_path):
     assert lines[-1].startswith("WARNING: named Q4_K_M, yet")
 
 
-def test_four_bits_keep_within_their_budget_by_the_embedding(tmp_path):
+@pytest.mark.parametrize(("feed_forward", "embedding"), [(512, "Q6_K"), (256, "Q5_K")])
+def test_four_bits_keep_within_their_budget_by_the_least_economy(feed_forward, embedding, tmp_path):
     sizes = {"tie_word_embeddings": True, "vocab_size": 2048, "num_hidden_layers": 4}
+    sizes["intermediate_size"] = feed_forward
     checkpoint = open_checkpoint(lively_student(tmp_path / "student", **sizes))
     plain, file = tmp_path / "f16.gguf", tmp_path / "file.gguf"
     write_f16(checkpoint, plain)
@@ -49,7 +51,8 @@ def test_four_bits_keep_within_their_budget_by_the_embedding(tmp_path):
     quantize_within(plain, file, "Q4_K_M")
     within = read_back(file, "Q4_K_M")
     assert within.file_bits_per_weight <= 5.2
-    assert within.token_embedding in ("Q5_K", "Q4_K") and within.fallback == []
+    assert within.token_embedding == embedding and within.fallback == []
+    assert within.weights_by_type["Q6_K"] < alone.weights_by_type["Q6_K"]
 
 
 def test_a_large_embedding_is_named_as_the_cause(tmp_path):

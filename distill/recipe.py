@@ -100,7 +100,7 @@ class Shape(Strict):
     feed_forward: int = Field(multiple_of=256)
 
 
-Source = Literal["dialogues", "noted", "starter", "curriculum"]
+Source = Literal["dialogues", "noted", "starter", "curriculum", "felt"]
 
 
 class PretrainStage(Strict):

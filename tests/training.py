@@ -10,7 +10,7 @@ import yaml
 
 TELLS = ["I lost my job today", "my sister passed her exam", "my dog ran away", "I am so proud"]
 REPLIES = ["That sounds hard.", "I'm glad that you told me.", "What happened next?"]
-QUIET = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "ignore"}
+OFFLINE = {**os.environ, "HF_HUB_OFFLINE": "1"}
 
 
 def user(text: str) -> dict[str, str]:
@@ -78,5 +78,5 @@ def command_line(*words: object) -> list[str]:
 def distill_train(*words: object, **options: object) -> subprocess.CompletedProcess[str]:
     """The real command in a process of its own."""
     return subprocess.run(
-        command_line(*words), capture_output=True, text=True, **{"env": QUIET, **options}
+        command_line(*words), capture_output=True, text=True, **{"env": OFFLINE, **options}
     )

@@ -30,10 +30,10 @@ from distill.learning.student import (
     precision_on,
     read_config,
     read_tokenizer,
-    refuse_qlora,
     sizes_of,
 )
 from distill.learning.training_sets import read_training_sets
+from distill.learning.two_step import refuse_missing
 from distill.recipe import Step, TwoStep
 
 QLORA_BYTES = 0.55
@@ -42,10 +42,10 @@ LOGIT_TILE_BYTES = 4096 * 32768 * 4
 
 def plan_two_step(job: Job, recipe: TwoStep) -> Outcome:
     """Check the job and say what it would do."""
+    refuse_missing(recipe)
     sets = read_training_sets(job.data, recipe)
     device = device_now()
     precision = precision_on(device, recipe.precision)
-    refuse_qlora(recipe.adapter, device)
     with quiet():
         sizes = sizes_or_remark(job, recipe)
     stages = {"sft": describe(recipe.sft, len(sets.dialogues), len(sets.dialogues_valid))}

@@ -28,7 +28,6 @@ from distill.learning.student import (
     load_student,
     precision_on,
     read_tokenizer,
-    refuse_qlora,
     stop_tokens,
 )
 from distill.learning.training_sets import Messages, Pair, TrainingSets
@@ -41,7 +40,6 @@ def train_stages(
     """Train what is not trained yet, and write the student; returns the provenance."""
     device = device_now()
     setting = Setting(recipe, device, precision_on(device, recipe.precision), job.work)
-    refuse_qlora(recipe.adapter, device)
     provenance: dict[str, Any] = {}
     with quiet(), plain_disk_errors(job.out):
         tokenizer = read_tokenizer(base, recipe)

@@ -1,13 +1,12 @@
 """The student before training: its tokenizer, its sizes, its weights.
 
 In: the folder of a checkpoint. Out: a tokenizer with a chat template, parameter counts without
-weights, a model to train. Refused: a checkpoint without a chat template (BadInput), QLoRA without
-what it needs (Unsupported).
+weights, a model to train. Refused: a checkpoint without a chat template (BadInput), a precision
+that the device does not have (Unsupported).
 """
 
 import os
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -87,17 +86,6 @@ def precision_on(device: Device, asked: str) -> str:
     if device == "cpu":
         return "fp32"
     return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-
-
-def refuse_qlora(adapter: Adapter, device: Device) -> None:
-    """Unsupported when 4-bit weights cannot be trained over here."""
-    if adapter.kind != "qlora":
-        return
-    missing = "a CUDA GPU" if device == "cpu" else "bitsandbytes"
-    if device == "cpu" or find_spec("bitsandbytes") is None:
-        raise Unsupported(
-            f"adapter kind qlora needs {missing}, which is not here; say kind: lora in the recipe"
-        )
 
 
 @dataclass(frozen=True)

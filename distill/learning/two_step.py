@@ -7,7 +7,7 @@ students and outputs that cannot be used, before anything heavy is imported.
 from importlib.util import find_spec
 from typing import Any
 
-from distill.core.errors import MissingExtra
+from distill.core.errors import MissingExtra, Unsupported
 from distill.core.jsonl import digest_text, sha256_of
 from distill.core.progress import say
 from distill.learning.job import Job, finished, is_main
@@ -18,7 +18,7 @@ from distill.recipe import TwoStep
 
 def run_two_step(job: Job, recipe: TwoStep) -> dict[str, Any]:
     """Train, or continue training; returns the provenance."""
-    refuse_missing()
+    refuse_missing(recipe)
     sets = read_training_sets(job.data, recipe)
     base = fetched_folder(job.student)
     identity = {
@@ -37,9 +37,20 @@ def run_two_step(job: Job, recipe: TwoStep) -> dict[str, Any]:
     return train_stages(job, recipe, base, sets, identity)
 
 
-def refuse_missing() -> None:
-    """What is first needed at the end is looked for at the start."""
+def refuse_missing(recipe: TwoStep) -> None:
+    """What the recipe needs beyond the trainers, looked for before it is needed."""
     if find_spec("matplotlib") is None:
         raise MissingExtra(
             "the loss curves need matplotlib; install it with: pip install 'kindred-slm[train]'"
         )
+    if recipe.adapter.kind == "qlora" and not (find_spec("bitsandbytes") and has_gpu()):
+        raise Unsupported(
+            "adapter kind qlora needs a CUDA GPU and bitsandbytes, which are not both here; "
+            "say kind: lora in the recipe"
+        )
+
+
+def has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()

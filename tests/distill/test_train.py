@@ -8,7 +8,7 @@ import pytest
 
 from distill.train import train
 from tests.models import tiny_checkpoint
-from tests.training import QUIET, command_line, distill_train, write_recipe, write_sets
+from tests.training import OFFLINE, command_line, distill_train, write_recipe, write_sets
 
 WRITTEN = {
     "README.md",
@@ -88,7 +88,7 @@ def test_optimizer_states_are_gone_once_the_student_stands(straight, place):
 def kill_at(place: Path, out: str, line: str) -> list[str]:
     """Start or resume a run, kill -9 it once it has said this line; what it said until then."""
     process = subprocess.Popen(
-        command_line(*words(place, out), "--resume"), stderr=subprocess.PIPE, text=True, env=QUIET
+        command_line(*words(place, out), "--resume"), stderr=subprocess.PIPE, text=True, env=OFFLINE
     )
     said = []
     with process:
@@ -150,7 +150,7 @@ def test_a_full_disk_is_one_line_and_leaves_no_output(place):
     limit = "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (10**6,) * 2);"
     code = f"{limit} runpy.run_module('distill', run_name='__main__')"
     argv = [command_line()[0], "-c", code, "train", *map(str, words(place, "full"))]
-    done = subprocess.run(argv, capture_output=True, text=True, env=QUIET)
+    done = subprocess.run(argv, capture_output=True, text=True, env=OFFLINE)
     assert done.returncode == 2, done.stderr
     last = done.stderr.strip().splitlines()[-1]
     assert last == (

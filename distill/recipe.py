@@ -69,10 +69,15 @@ class Sft(Step):
 
 
 class Dpo(Step):
-    """Direct preference optimization (arXiv 2305.18290); the reference is the SFT student."""
+    """Direct preference optimization (arXiv 2305.18290); the reference is the SFT student.
+
+    `sft_weight` adds the cross-entropy of the chosen reply (arXiv 2404.19733), which keeps a small
+    student from forgetting how to write while it learns what to prefer.
+    """
 
     beta: float = Field(default=0.1, gt=0)
     loss: str = "sigmoid"
+    sft_weight: float = Field(default=0.0, ge=0)
 
 
 class TwoStep(Strict):

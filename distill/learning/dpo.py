@@ -27,6 +27,7 @@ from distill.learning.stage import (
     whole_batches,
 )
 from distill.learning.training_sets import Pair
+from distill.recipe import Dpo
 
 NAME = "dpo"
 
@@ -62,15 +63,19 @@ def run_dpo(
     options = arguments(NAME, step, setting, len(valid))
     trainer = OwnDPOTrainer(
         model=student,
-        args=DPOConfig(
-            **options, beta=step.beta, loss_type=[step.loss], precompute_ref_log_probs=True
-        ),
+        args=DPOConfig(**options, beta=step.beta, **losses_of(step), precompute_ref_log_probs=True),
         train_dataset=on_disk(pairs, setting.work / NAME / "pairs"),
         eval_dataset=on_disk(valid, setting.work / NAME / "pairs_valid") if valid else None,
         processing_class=tokenizer,
     )
     trainer.by_length = step.group_by_length
     return finish_stage(NAME, trainer, setting.work)
+
+
+def losses_of(step: Dpo) -> dict[str, Any]:
+    if not step.sft_weight:
+        return {"loss_type": [step.loss]}
+    return {"loss_type": [step.loss, "sft"], "loss_weights": [1.0, step.sft_weight]}
 
 
 def on_disk(pairs: Sequence[Pair], folder: Path) -> Dataset:

@@ -44,12 +44,12 @@ def starter_base() -> str:
     return str(resources.files("distill").joinpath("starter", "base"))
 
 
-def steps(out: Path, base: str | None) -> list[Step]:
+def steps(out: Path, base: str | None, recipe: str | None = None) -> list[Step]:
     """The walk as a list; with `base`, the same walk on all 900 dialogues for a real model."""
     data, sets, student, edge = out / "data", out / "sets", out / "student", out / "edge"
     student_file, base_file = edge / "student-Q4_K_M.gguf", edge / "base-Q4_K_M.gguf"
     test = sets / "test.jsonl"
-    recipe = "starter" if base is None else "small"
+    recipe = recipe or ("starter" if base is None else "small")
     corpora = (
         ("starter", "--parts", "f", "curriculum", "--count", str(CURRICULUM_DIALOGUES))
         if base is None
@@ -169,12 +169,15 @@ def run(
     base: Annotated[
         str | None, typer.Option(help="A model name or folder to start from, instead of ours.")
     ] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="A recipe's name or file, instead of the one that fits.")
+    ] = None,
 ) -> Outcome:
     """Walk from dialogues to a judged 4-bit student; offline, in minutes."""
     out.mkdir(parents=True, exist_ok=True)
     results: dict[str, Any] = {}
     seconds: dict[str, float] = {}
-    for step, result, took in walk(steps(out, base), out):
+    for step, result, took in walk(steps(out, base, recipe), out):
         results[step.name], seconds[step.name] = result, took
     file = results["export student"]["path"]
     say("")

@@ -105,7 +105,7 @@ class Shape(Strict):
     feed_forward: int = Field(multiple_of=256)
 
 
-Source = Literal["dialogues", "noted", "starter", "curriculum", "felt"]
+Source = Literal["dialogues", "noted", "starter", "curriculum"]
 
 
 class PretrainStage(Strict):

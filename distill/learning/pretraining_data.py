@@ -12,7 +12,7 @@ from typing import Any
 
 from distill.core.jsonl import read_jsonl
 from distill.core.records import Dialogue, Privileged, Response, Turn
-from distill.corpora.curriculum.generate import Example, examples
+from distill.corpora.curriculum.generate import examples
 from distill.corpora.starter import read_starter
 from distill.learning.tokenizer import END
 
@@ -28,7 +28,6 @@ class Talk:
         notes = read_jsonl(folder / "privileged.jsonl", Privileged)
         responses = read_jsonl(folder / "responses.jsonl", Response)
         self.situation = {n.dialogue_id: n.fields.get("situation", "") for n in notes}
-        self.emotion = {n.dialogue_id: n.fields.get("emotion", "") for n in notes}
         self.last = {r.dialogue_id: r.text for r in responses if r.author == "human"}
 
     def turns(self, dialogue: Dialogue) -> list[Turn]:
@@ -90,7 +89,7 @@ def documents(
 ) -> dict[str, list[Document]]:
     """The sources a recipe's mix may name. Only plain replies: empathy is for the student."""
     train = talk.of("train")
-    stream = list(itertools.islice(examples(seed, "train"), curriculum_dialogues))
+    stream = itertools.islice(examples(seed, "train"), curriculum_dialogues)
     taught = [
         encode(
             [*e.turns, Turn(role="assistant", content=e.replies["plain"])],
@@ -107,18 +106,4 @@ def documents(
             if s.dialogue.split == "train"
         ],
         "curriculum": taught,
-        "felt": list(felt_documents(talk, train, stream, encode)),
     }
-
-
-def felt_documents(
-    talk: Talk, train: Sequence[Dialogue], stream: Sequence[Example], encode: Encoder
-) -> Iterator[Document]:
-    """What a person said, then the name of what they feel, so that valence is heard."""
-    told = [(d.turns[0].content, talk.emotion.get(d.id, "")) for d in train]
-    told += [(talk.situation.get(d.id, ""), talk.emotion.get(d.id, "")) for d in train]
-    told += [(e.turns[0].content, e.emotion) for e in stream[: len(train) // 2]]
-    for text, emotion in told:
-        if text and emotion:
-            said = [Turn(role="user", content=text), Turn(role="system", content=emotion)]
-            yield encode(said)

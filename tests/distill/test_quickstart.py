@@ -15,12 +15,28 @@ def quickstart(*words):
     return subprocess.run(argv, capture_output=True, text=True, timeout=900)
 
 
+def walk_again(folder, base, *words):
+    recipe = folder / "recipe.yaml"
+    return quickstart("--base", base, "--recipe", recipe, "--out", folder / "out", *words)
+
+
+RECIPE = """
+method: two-step
+student: given on the command line
+adapter: {kind: lora, rank: 4}
+max_length: 128
+sft: {batch_size: 8, learning_rate: 1.0e-3, at_most: 32}
+dpo: {batch_size: 4, learning_rate: 1.0e-4, at_most: 16}
+"""
+
+
 @pytest.fixture(scope="module")
 def walked(tmp_path_factory):
     """One walk from a tiny checkpoint; the tests look at what it left."""
     folder = tmp_path_factory.mktemp("walk")
     base = tiny_checkpoint(folder / "tiny")
-    done = quickstart("--base", base, "--out", folder / "out", "--json")
+    (folder / "recipe.yaml").write_text(RECIPE)
+    done = walk_again(folder, base, "--json")
     assert done.returncode == 0, done.stderr
     return folder, base, json.loads(done.stdout)
 
@@ -38,7 +54,7 @@ def test_the_walk_is_not_walked_twice(walked):
     folder, base, _ = walked
     file = folder / "out/edge/student-Q4_K_M.gguf"
     written = file.stat().st_mtime_ns
-    done = quickstart("--base", base, "--out", folder / "out")
+    done = walk_again(folder, base)
     assert done.returncode == 0
     assert done.stderr.count("# done before:") == len(steps(folder / "out", str(base)))
     assert file.stat().st_mtime_ns == written
@@ -48,7 +64,7 @@ def test_the_walk_is_not_walked_twice(walked):
 def test_a_walk_that_lost_a_file_continues_from_there(walked):
     folder, base, _ = walked
     (folder / "out/latency.json").unlink()
-    done = quickstart("--base", base, "--out", folder / "out")
+    done = walk_again(folder, base)
     assert done.returncode == 0
     assert done.stderr.count("# done before:") == len(steps(folder / "out", str(base))) - 2
 

@@ -34,8 +34,8 @@ PROBES = 3
 HEAVIEST = 15.0
 # How much a neutral pair weighs: enough to halve what a longer reply gains by its length alone.
 NEUTRAL_SHARE = 5.0
-# Word lists read the mood of our subtle turns badly (0.6), and plainer ones well (0.7), so data
-# alone would let a condolence pass for a congratulation; up to here it costs nothing on our own.
+# Word lists read the mood of our understated turns badly, so data alone would let a condolence
+# pass for a congratulation; up to this weight it costs nothing on our own pairs.
 LEAST = {"mood": 0.6}
 # Differences below these log-odds are ties: by the scorer itself less sure than 55 to 45.
 TIE_MARGIN = round(float(np.log(0.55 / 0.45)), 4)

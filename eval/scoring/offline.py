@@ -23,7 +23,7 @@ from eval.scoring.tables import Floats, Tables, from_arrays
 from eval.scoring.words import words_of
 
 WEIGHTS, TABLES, AGREEMENT = "offline.json", "offline.npz", "agreement.json"
-EMPTY_SCORE = -60.0
+EMPTY_SCORE = -100.0
 HEARD_TURNS = 256
 
 

@@ -13,30 +13,18 @@ from distill.core.errors import BadInput
 from distill.core.jsonl import read_jsonl
 from distill.core.records import Dialogue, Privileged, Response
 from eval.scoring.corruptions import CORRUPTIONS, GENERIC, Graded
-from eval.scoring.words import sentences_of, words_of
+from eval.scoring.words import listed, sentences_of, words_of
 
 GRADES = ("plain", "direct", "improved")
 STEPS = (("improved", "direct"), ("direct", "plain"), ("improved", "plain"))
 BORROWED = 40
 FEWEST = 200
 CROPPED_SHARE = 0.3
-MIXED = {"sentimental", "nostalgic", "surprised", "anticipating"}
-PLEASANT = {
-    "caring",
-    "confident",
-    "content",
-    "excited",
-    "faithful",
-    "grateful",
-    "hopeful",
-    "impressed",
-    "joyful",
-    "prepared",
-    "proud",
-    "trusting",
-}
-
-
+MIXED = listed("sentimental nostalgic surprised anticipating")
+PLEASANT = listed(
+    "caring confident content excited faithful grateful hopeful impressed joyful prepared proud"
+    " trusting"
+)
 NEUTRAL = "the same, shorter"
 
 

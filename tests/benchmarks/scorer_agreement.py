@@ -161,6 +161,13 @@ def ngram_ridge() -> Score:
     return score
 
 
+def llm_preferred(pairs: Pairs) -> dict[str, Any]:
+    """How often people preferred the LLM's reply to the person's: what knowing that much gives."""
+    mask = pairs.groups()["human against LLM"]
+    llm = np.array([reply.by != "human" for reply in pairs.better], float)[mask]
+    return agreement(llm, pairs.dialogue[mask], np.random.default_rng(0))
+
+
 def lengths(pairs: Pairs, scorer: Scorer) -> float:
     """Correlation of the scorer's score with the number of words."""
     replies = {id(r): r for r in (*pairs.better, *pairs.worse)}.values()
@@ -198,11 +205,13 @@ def main() -> None:
         "rated_sha256": sha256_of(words.path),
         "dialogues": len(np.unique(pairs.dialogue)),
         "methods": methods,
+        "LLM preferred to human": llm_preferred(pairs),
         "with ties": with_margin(margin, scorer.tie_margin),
         "correlation with length": lengths(pairs, scorer),
     }
     Console().print(table_of(methods))
-    Console().print(found["with ties"], found["correlation with length"])
+    for name in ("LLM preferred to human", "with ties", "correlation with length"):
+        Console().print(f"{name}: {found[name]}")
     shipped = Path(str(resources.files("eval").joinpath("scoring")))
     out = words.out or (words.scorer or shipped) / AGREEMENT
     write_json(out, found)

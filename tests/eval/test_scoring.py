@@ -104,8 +104,9 @@ def test_a_name_and_a_question_mark_are_not_enough():
 @pytest.mark.parametrize("reply", ["", "   ", "...", "!?", "\n", "🙂🙂"])
 def test_a_reply_without_a_word_is_the_lowest_of_all(reply):
     assert SCORER.score(SAD, reply) == EMPTY_SCORE
+    assert -2 * float(np.abs(SCORER.weights).sum()) > 1.5 * EMPTY_SCORE
     worst = [" ".join(["no"] * 500), SAD[0]["content"], "asdf qwer zxcv " * 200]
-    assert min(SCORER.score(SAD, bad) for bad in worst) > EMPTY_SCORE
+    assert min(SCORER.score(SAD, bad) for bad in worst) > EMPTY_SCORE / 2
 
 
 @pytest.mark.parametrize("turns", [[], [{"role": "system", "content": "Be kind."}], SAD * 40])

@@ -24,7 +24,7 @@ RECIPE = """
 method: two-step
 student: given on the command line
 adapter: {kind: lora, rank: 4}
-max_length: 128
+max_length: 768
 sft: {batch_size: 8, learning_rate: 1.0e-3, at_most: 32}
 dpo: {batch_size: 4, learning_rate: 1.0e-4, at_most: 16}
 """

@@ -57,7 +57,9 @@ def job_of(recipe: str, data: Path, out: Path, student: str | None, resume: bool
     parsed = parse_recipe(text, recipe)
     from distill.learning.job import Job
 
-    start = student or (parsed.student if isinstance(parsed, TwoStep) else "from scratch")
+    if isinstance(parsed, Pretrain) and student:
+        raise BadInput(f"recipe {recipe} starts from scratch; leave --student out")
+    start = student or (parsed.student if isinstance(parsed, TwoStep) else "")
     return Job(parsed, text, start, data, out, resume)
 
 

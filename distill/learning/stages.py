@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from accelerate import PartialState
+from accelerate.utils import set_seed
 
 from distill.core.errors import BadInput
 from distill.core.progress import say
@@ -104,7 +105,9 @@ def run_stages(
 ) -> dict[str, StageResult]:
     """Each stage once; what is finished is read from the working folder."""
     recipe, work = setting.recipe, setting.work
-    words = (recipe.adapter, setting.precision, setting.device)
+    words = (recipe, setting.precision, setting.device)
+    # A fresh adapter is random, and is drawn before the trainer sets its seed.
+    set_seed(recipe.seed)
     stages: dict[str, StageResult] = {}
     if (done := finished_stage(work, "sft")) is None:
         student = load_student(base, *words, None)

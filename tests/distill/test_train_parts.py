@@ -122,6 +122,19 @@ def test_the_reply_head_is_trls_own_head_for_less_work(tmp_path):
     assert all(torch.allclose(a.grad, b.grad, atol=1e-4) for a, b in pairs)
 
 
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_packed_dialogues_do_not_see_each_other(tmp_path, attention):
+    from transformers import AutoModelForCausalLM
+
+    folder = tiny_checkpoint(tmp_path)
+    student = AutoModelForCausalLM.from_pretrained(folder, attn_implementation=attention)
+    ids_T = torch.randint(5, 300, (11,), generator=torch.Generator().manual_seed(0))
+    places_T = torch.tensor([0, 1, 2, 3, 0, 1, 2, 3, 4, 5, 6])
+    packed_TV = student(ids_T[None], position_ids=places_T[None], use_cache=False).logits[0]
+    alone_TV = torch.cat([student(part[None]).logits[0] for part in (ids_T[:4], ids_T[4:])])
+    assert torch.allclose(packed_TV, alone_TV, atol=1e-4)
+
+
 def test_every_bundled_recipe_is_valid():
     for name in bundled():
         parse_recipe(recipe_text(name), name)
@@ -187,3 +200,14 @@ def test_other_ways_to_train_end_in_the_same_plain_folder(tmp_path, changes):
     ]
     assert any("mlp" in name for name in moved)
     assert done["stages"]["sft"]["loss"] < 7
+
+
+def test_the_same_recipe_draws_the_same_adapter(tmp_path):
+    base = tiny_checkpoint(tmp_path / "base")
+    write_sets(tmp_path / "sets", count=8, held_out=0)
+    recipe = write_recipe(tmp_path / "recipe.yaml", adapter={"kind": "lora"}, dpo=None)
+    runs = [
+        train(str(recipe), tmp_path / "sets", tmp_path / name, student=str(base))["stages"]
+        for name in ("one", "two")
+    ]
+    assert runs[0] == runs[1]

@@ -18,6 +18,12 @@ def bundled_base() -> Path:
     return Path(str(resources.files("distill").joinpath("starter", "base")))
 
 
+def name_of(student: str, folder: Path) -> str:
+    """How provenance calls a student: the bundled base has no path that means anything."""
+    bundled = bundled_base()
+    return STARTER if bundled.is_dir() and folder.samefile(bundled) else student
+
+
 def local_folder(student: str) -> Path | None:
     """The folder of a student that needs no network, None for a name of the Hub."""
     folder = bundled_base() if student == STARTER else Path(student)

@@ -3,9 +3,9 @@
 In: a job. Out: devices, counts, steps and an estimate of memory, as data and as a table. Refused:
 what the training itself would refuse of recipe, student and data.
 
-The estimate: weights + gradients (fp32) + AdamW's two moments (fp32) + activations. Activations of
-a layer are 34 bytes a token and unit of width in 16 bits (Korthikanti et al. 2022, arXiv
-2205.05198, without the attention matrix, which is never stored), twice that in fp32; with gradient
+The estimate: on a CPU the libraries, then weights + gradients (fp32) + AdamW's two moments (fp32)
++ activations. Activations of a layer are 34 bytes a token and unit of width in 16 bits (Korthikanti
+et al. 2022, arXiv 2205.05198, without the attention matrix), twice that in fp32; with gradient
 checkpointing 2 bytes a layer and one layer's worth.
 """
 
@@ -37,6 +37,7 @@ from distill.learning.two_step import refuse_missing
 from distill.recipe import Step, TwoStep
 
 QLORA_BYTES = 0.55
+LIBRARY_BYTES = 600_000_000
 LOGIT_TILE_BYTES = 4096 * 32768 * 4
 
 
@@ -105,7 +106,8 @@ def memory_bytes(sizes: Sizes, recipe: TwoStep, device: Device, precision: str) 
     activations = rows * recipe.max_length * per_token
     tile = min(LOGIT_TILE_BYTES, rows * recipe.max_length * sizes.vocabulary * 4)
     held = weight * sizes.parameters + adapter + 12 * sizes.trainable
-    return round(held + activations + tile)
+    libraries = LIBRARY_BYTES if device == "cpu" else 0
+    return round(libraries + held + activations + tile)
 
 
 def table(data: Mapping[str, Any]) -> Table:
@@ -127,7 +129,7 @@ def table(data: Mapping[str, Any]) -> Table:
         lines.add_row(
             name,
             f"{stage['rows']:,} rows ({stage['rows_valid']:,} for validation), {stage['steps']:,} "
-            f"steps of {stage['step_size']}, {stage['epochs']:g} epochs, "
+            f"steps of {stage['step_size']}, epochs {stage['epochs']:g}, "
             f"learning rate {stage['learning_rate']:g}",
         )
     return lines

@@ -11,7 +11,7 @@ from distill.core.errors import MissingExtra, Unsupported
 from distill.core.jsonl import digest_text, sha256_of
 from distill.core.progress import say
 from distill.learning.job import Job, finished, is_main
-from distill.learning.origin import fetched_folder
+from distill.learning.origin import fetched_folder, name_of
 from distill.learning.training_sets import read_training_sets
 from distill.recipe import TwoStep
 
@@ -22,7 +22,7 @@ def run_two_step(job: Job, recipe: TwoStep) -> dict[str, Any]:
     sets = read_training_sets(job.data, recipe)
     base = fetched_folder(job.student)
     identity = {
-        "base": job.student,
+        "base": name_of(job.student, base),
         "base_sha256": sha256_of(base),
         "recipe_sha256": digest_text(job.recipe_text),
         "data_sha256": sets.digests,

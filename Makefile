@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup quickstart test check lint bench base agreement clean
+.PHONY: setup quickstart test lint base agreement clean
 
 setup: $(STAMP)
 

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 
 import psutil
 import pytest
@@ -204,6 +205,11 @@ def test_unusable_outputs_and_dialogues_are_refused_before_anything_is_asked(ask
         assert endpoint.requests == []
 
 
+def lines_beside(out):
+    """Lines of what an unfinished run has written so far."""
+    return sum(path.read_text().count("\n") for path in out.parent.iterdir())
+
+
 def test_a_killed_run_asks_only_for_what_is_missing(ask):
     """The endpoint answers two dialogues and holds the third until the run was killed."""
     third, killed = threading.Event(), threading.Event()
@@ -219,6 +225,9 @@ def test_a_killed_run_asks_only_for_what_is_missing(ask):
         words += ["--dialogues", str(ask.dialogues), "--out", str(ask.out)]
         with subprocess.Popen([sys.executable, "-m", "distill", *words], cwd=ROOT) as running:
             assert third.wait(60)
+            deadline = time.monotonic() + 60
+            while lines_beside(ask.out) < 2 and time.monotonic() < deadline:
+                continue
             running.kill()
         killed.set()
         assert not ask.out.exists()

@@ -1,64 +1,24 @@
-"""The seam to anything that answers in chat form: a teacher, a judge, a candidate.
+"""Any OpenAI-compatible endpoint, through the official client: OpenAI, vLLM, llama.cpp, ours.
 
-In: messages and a `Sampling`. Out: a `Reply` with its text, its end, its counts and its times.
-Refused: a key that is missing or wrong, a model that the endpoint does not have (BadInput), one
-request that it will not take (RefusedRequest), an endpoint that does not answer (Unavailable).
+The client retries rate limits (waiting as Retry-After says), 5xx and lost connections. Several
+base URLs share the calls.
 """
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from json import JSONDecodeError
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import urlsplit
 
+from distill.core.chat.seam import Messages, RefusedRequest, Reply, Sampling
+from distill.core.chat.sharing import LOOPBACK, Sharing
 from distill.core.errors import BadInput, MissingExtra, Unavailable
 
-Messages = Sequence[Mapping[str, str]]
 HOSTED = "https://api.openai.com/v1"
-LOOPBACK = {"127.0.0.1", "localhost", "::1"}
-
-
-class RefusedRequest(BadInput):
-    """The endpoint works, and will not take this one request."""
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How to draw a reply; temperature 0 is greedy, None sends none (some models refuse one)."""
-
-    max_tokens: int = 256
-    temperature: float | None = 0.0
-    seed: int | None = None
-
-
-@dataclass(frozen=True)
-class Reply:
-    """What came back; `model` is the version that the endpoint says it used."""
-
-    text: str
-    model: str
-    finish_reason: str
-    tokens: int
-    first_token_s: float
-    tokens_per_s: float
-    prompt_tokens: int = 0
-
-
-class Chat(Protocol):
-    """Anything that answers messages."""
-
-    @property
-    def name(self) -> str:
-        """What answers, and where."""
-        ...
-
-    def reply(self, messages: Messages, sampling: Sampling) -> Reply:
-        """Answer the messages; safe to call from several threads."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -75,23 +35,42 @@ class OpenAIChat:
     timeout_s: float = 120.0
     retries: int = 4
     stream: bool = False
+    base_urls: tuple[str, ...] = ()
+    provider: str = field(default="openai", init=False)
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """Where the model answers; `base_urls` share the calls, and go before `base_url`."""
+        one = self.base_url or os.environ.get("OPENAI_BASE_URL") or HOSTED
+        return tuple(dict.fromkeys(url.rstrip("/") for url in self.base_urls or (one,)))
 
     @property
     def url(self) -> str:
-        return (self.base_url or os.environ.get("OPENAI_BASE_URL") or HOSTED).rstrip("/")
+        return self.urls[0]
 
     @property
     def name(self) -> str:
-        return f"{self.model} at {self.url}"
+        return f"{self.model} at {' and '.join(self.urls)}"
 
     @cached_property
+    def sharing(self) -> Sharing:
+        return Sharing(self.urls)
+
+    @cached_property
+    def clients(self) -> Mapping[str, Any]:
+        """The official client of each address; the first place where a key can be missing."""
+        return {url: self.client_of(url) for url in self.urls}
+
+    @property
     def client(self) -> Any:
-        """The official client; made once, and the first place where a key can be missing."""
-        parts = urlsplit(self.url)
+        return self.clients[self.url]
+
+    def client_of(self, url: str) -> Any:
+        parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise BadInput(f"{self.url} is not a base URL; give one like http://127.0.0.1:8080/v1")
+            raise BadInput(f"{url} is not a base URL; give one like http://127.0.0.1:8080/v1")
         key = self.api_key or os.environ.get("OPENAI_API_KEY")
-        if not key and self.url == HOSTED:
+        if not key and url == HOSTED:
             raise BadInput(
                 f"no key for {HOSTED}: set OPENAI_API_KEY, or name another endpoint with "
                 "--base-url or OPENAI_BASE_URL"
@@ -100,7 +79,7 @@ class OpenAIChat:
         # A proxy from the environment cannot reach this machine's loopback.
         direct = openai.DefaultHttpxClient(trust_env=False) if parts.hostname in LOOPBACK else None
         return openai.OpenAI(
-            base_url=self.url,
+            base_url=url,
             api_key=key or "none",
             timeout=self.timeout_s,
             max_retries=self.retries,
@@ -108,23 +87,38 @@ class OpenAIChat:
         )
 
     def reply(self, messages: Messages, sampling: Sampling) -> Reply:
-        request = self.request(messages, sampling)
-        with self.plain_errors():
-            return self.streamed(request) if self.stream else self.whole(request)
+        _ = self.clients  # made by the first thread, or before
+        return self.sharing.ask(lambda url: self.reply_at(url, messages, sampling))
 
-    def request(self, messages: Messages, sampling: Sampling) -> dict[str, Any]:
+    def reply_at(self, url: str, messages: Messages, sampling: Sampling) -> Reply:
+        request = self.request(messages, sampling, url)
+        with self.plain_errors(url):
+            try:
+                return self.streamed(request, url) if self.stream else self.whole(request, url)
+            except client_library().BadRequestError as error:
+                if error.code != "content_filter":
+                    raise
+                return Reply("", self.model, "content_filter", 0, 0.0, 0.0)
+
+    def request(
+        self, messages: Messages, sampling: Sampling, url: str | None = None
+    ) -> dict[str, Any]:
+        """The body of a call, as it is sent and as a batch file holds it."""
         # OpenAI's newer models refuse max_tokens; most compatible servers know nothing else.
-        limit = "max_completion_tokens" if self.url == HOSTED else "max_tokens"
+        limit = "max_completion_tokens" if (url or self.url) == HOSTED else "max_tokens"
         wanted = {limit: sampling.max_tokens, "temperature": sampling.temperature}
         known = {key: value for key, value in wanted.items() if value is not None}
         if sampling.seed is not None:
             known["seed"] = sampling.seed
         return {"model": self.model, "messages": list(messages), **known}
 
-    def whole(self, request: Mapping[str, Any]) -> Reply:
+    def whole(self, request: Mapping[str, Any], url: str) -> Reply:
         started = time.monotonic()
-        done = self.client.chat.completions.create(**request)
-        seconds = time.monotonic() - started
+        done = self.clients[url].chat.completions.create(**request)
+        return self.read(done, time.monotonic() - started)
+
+    def read(self, done: Any, seconds: float) -> Reply:
+        """A reply from a whole completion; a batch gives the same object, and no time."""
         if not getattr(done, "choices", None):
             raise Unavailable(f"{self.name} sent an answer without choices; look at its log")
         choice, usage = done.choices[0], done.usage
@@ -132,20 +126,20 @@ class OpenAIChat:
         return Reply(
             text=choice.message.content or "",
             model=version_of(done, self.model),
-            finish_reason=choice.finish_reason or "unknown",
+            finish_reason=end_of(choice),
             tokens=tokens,
             first_token_s=seconds,
             tokens_per_s=tokens / max(seconds, 1e-9),
             prompt_tokens=usage.prompt_tokens if usage else 0,
         )
 
-    def streamed(self, request: Mapping[str, Any]) -> Reply:
+    def streamed(self, request: Mapping[str, Any], url: str) -> Reply:
         """Read a stream to its end; a server that counts no tokens is counted by its chunks."""
         started = time.monotonic()
         pieces: list[str] = []
         times: list[float] = []
         finish, version, usage = None, self.model, None
-        with self.client.chat.completions.create(
+        with self.clients[url].chat.completions.create(
             **request, stream=True, stream_options={"include_usage": True}
         ) as chunks:
             for chunk in chunks:
@@ -173,37 +167,37 @@ class OpenAIChat:
         )
 
     @contextmanager
-    def plain_errors(self) -> Iterator[None]:
+    def plain_errors(self, url: str) -> Iterator[None]:
         """Turn the client's errors into one line each."""
-        openai = client_library()
+        openai, name = client_library(), f"{self.model} at {url}"
         try:
             yield
         except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
             raise BadInput(
-                f"{self.url} refused the key (HTTP {error.status_code}); set OPENAI_API_KEY"
+                f"{url} refused the key (HTTP {error.status_code}); set OPENAI_API_KEY"
             ) from error
         except openai.NotFoundError as error:
             raise BadInput(
-                f"{self.url} does not know {self.model!r}; choose another --model ({said(error)})"
+                f"{url} does not know {self.model!r}; choose another --model ({said(error)})"
             ) from error
         except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
-            raise RefusedRequest(f"{self.name} refused a request: {said(error)}") from error
+            raise RefusedRequest(f"{name} refused a request: {said(error)}") from error
         except openai.RateLimitError as error:
             raise Unavailable(
-                f"{self.name} is over its limit after {self.retries + 1} attempts; wait, or lower "
+                f"{name} is over its limit after {self.retries + 1} attempts; wait, or lower "
                 f"--concurrency ({said(error)})"
             ) from error
         except openai.APITimeoutError as error:
             raise Unavailable(
-                f"{self.name} did not answer within {self.timeout_s:g} s; raise --timeout"
+                f"{name} did not answer within {self.timeout_s:g} s; raise --timeout"
             ) from error
         except openai.APIConnectionError as error:
             raise Unavailable(
-                f"{self.url} cannot be reached ({error.__cause__ or error}); "
+                f"{url} cannot be reached ({error.__cause__ or error}); "
                 "start the server, or mend the URL"
             ) from error
         except (openai.APIError, JSONDecodeError) as error:
-            raise Unavailable(f"{self.name} failed: {said(error)}; look at its log") from error
+            raise Unavailable(f"{name} failed: {said(error)}; look at its log") from error
 
 
 def client_library() -> Any:
@@ -222,6 +216,15 @@ def version_of(answer: Any, otherwise: str) -> str:
     return "/".join(part for part in named if part) or otherwise
 
 
+def end_of(choice: Any) -> str:
+    """Why the text ended; a refusal that came in a field of its own is a block."""
+    return "refusal" if refusal_in(choice) else choice.finish_reason or "unknown"
+
+
+def refusal_in(choice: Any) -> bool:
+    return bool(getattr(choice.message, "refusal", None)) and not choice.message.content
+
+
 def said(error: Exception) -> str:
     """One short line of what a server said."""
     body = getattr(error, "body", None)
@@ -230,27 +233,7 @@ def said(error: Exception) -> str:
     return line if len(line) <= 300 else line[:297] + "..."
 
 
-@dataclass
-class ScriptedChat:
-    """A double for tests: a function from messages to text; `asked` keeps what it was asked.
-
-    The function may raise a `KindredError`, as an endpoint would.
-    """
-
-    script: Callable[[Messages], str]
-    name: str = "scripted"
-    finish_reason: str = "stop"
-    asked: list[list[dict[str, str]]] = field(default_factory=list)
-
-    def reply(self, messages: Messages, sampling: Sampling) -> Reply:
-        self.asked.append([dict(message) for message in messages])
-        words = self.script(messages).split(" ")
-        kept = words[: sampling.max_tokens]
-        return Reply(
-            text=" ".join(kept),
-            model=self.name,
-            finish_reason="length" if len(kept) < len(words) else self.finish_reason,
-            tokens=len(kept),
-            first_token_s=0.0,
-            tokens_per_s=0.0,
-        )
+def opened(model: str, base_urls: Sequence[str], timeout_s: float, stream: bool) -> OpenAIChat:
+    chat = OpenAIChat(model, timeout_s=timeout_s, stream=stream, base_urls=tuple(base_urls))
+    _ = chat.clients  # a missing key is found before the first call, not in a thread
+    return chat

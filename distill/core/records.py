@@ -49,16 +49,22 @@ class Privileged(Record):
 
 
 class Response(Record):
-    """A reply to a dialogue, by a person or a model; `rating` is 1 bad, 2 okay, 3 good."""
+    """A reply to a dialogue, by a person or a model; `rating` is 1 bad, 2 okay, 3 good.
+
+    `author_version` is what the service said it used, `reasoning` what a teacher thought before
+    it answered. `prompt` and `prompt_digest` join the names and digests of several steps by "+".
+    """
 
     id: str
     dialogue_id: str
     text: str = Field(min_length=1)
     author: str
+    author_version: str | None = None
     strategy: str | None = None
     improves: str | None = None
     prompt: str | None = None
     prompt_digest: str | None = None
+    reasoning: str | None = None
     rating: int | None = Field(default=None, ge=1, le=3)
 
 

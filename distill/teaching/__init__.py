@@ -1,0 +1,1 @@
+"""What teach, annotate and improve share: prompts, options, steps, answers, the data folder."""

@@ -36,6 +36,12 @@ class OpenAIChats:
 
     service: Service
 
+    def routes(self, app: FastAPI) -> None:
+        app.add_exception_handler(WireError, shown_error)
+        app.add_api_route("/v1/chat/completions", self.complete, methods=["POST"])
+        app.add_api_route("/v1/models", self.models, methods=["GET"])
+        app.add_api_route("/counts", self.counts, methods=["GET"])
+
     async def complete(self, request: Request) -> Response:
         self.require_key(request)
         body = await read_object(request)
@@ -159,13 +165,3 @@ async def shown_error(request: Request, error: Exception) -> Response:
     kind = KINDS.get(error.status, "invalid_request_error")
     body = {"message": error.message, "type": kind, "param": None, "code": error.code}
     return JSONResponse({"error": body}, error.status, error.headers)
-
-
-def application(service: Service) -> FastAPI:
-    app = FastAPI(title="stand-in for OpenAI", openapi_url=None)
-    chats = OpenAIChats(service)
-    app.add_exception_handler(WireError, shown_error)
-    app.add_api_route("/v1/chat/completions", chats.complete, methods=["POST"])
-    app.add_api_route("/v1/models", chats.models, methods=["GET"])
-    app.add_api_route("/counts", chats.counts, methods=["GET"])
-    return app

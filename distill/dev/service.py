@@ -13,6 +13,12 @@ from fastapi import Request
 from distill.dev.answers import Asked, answer, pieces
 from distill.dev.faults import Ending, Failure, Faults
 
+COUNTED = (
+    *("requests", "answered", "repeated", "http_429", "http_500", "timeout"),
+    *("stop", "length", "blocked", "empty", "prompt_tokens", "tokens"),
+    *("batches", "rows", "rows_done", "rows_failed", "rows_dropped", "rows_expired"),
+)
+
 
 @dataclass(frozen=True)
 class Given:
@@ -39,6 +45,7 @@ class Service:
 
     async def ask(self, asked: Asked, request: Request) -> Given | Failure:
         """Wait as long as the real service would, then answer or fail."""
+        self.count("requests")
         attempt = self.attempt(asked.digest)
         await asyncio.sleep(self.faults.latency_ms / 1000)
         failure = self.faults.failure(asked.digest, attempt)
@@ -51,7 +58,6 @@ class Service:
     def attempt(self, digest: str) -> int:
         """The number of this attempt at a request, from 0."""
         with self.lock:
-            self.counts["requests"] += 1
             self.attempts[digest] += 1
             return self.attempts[digest] - 1
 
@@ -90,10 +96,8 @@ class Service:
 
     def shown(self) -> dict[str, int]:
         """GET /counts: `answered` were paid for, `repeated` of them for the second time or more."""
-        names = ("requests", "answered", "repeated", "http_429", "http_500", "timeout")
-        more = ("stop", "length", "blocked", "empty", "prompt_tokens", "tokens", "batches", "rows")
         with self.lock:
-            found = {name: self.counts[name] for name in (*names, *more)}
+            found = {name: self.counts[name] for name in COUNTED}
             return {**found, "distinct": len(self.paid)}
 
 

@@ -108,8 +108,8 @@ class OpenAIChat:
         limit = "max_completion_tokens" if (url or self.url) == HOSTED else "max_tokens"
         wanted = {limit: sampling.max_tokens, "temperature": sampling.temperature}
         known = {key: value for key, value in wanted.items() if value is not None}
-        if sampling.seed is not None:
-            known["seed"] = sampling.seed
+        if sampling.sent_seed is not None:
+            known["seed"] = sampling.sent_seed
         return {"model": self.model, "messages": list(messages), **known}
 
     def whole(self, request: Mapping[str, Any], url: str) -> Reply:

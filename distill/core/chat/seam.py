@@ -19,13 +19,17 @@ class RefusedRequest(BadInput):
 class Sampling:
     """How to draw a reply; temperature 0 is greedy, None sends none (some models refuse one).
 
-    `sample` numbers draws of the same request: it is never sent, and makes them calls of their own.
+    `sample` numbers draws of the same request: each is a call of its own, with its own seed.
     """
 
     max_tokens: int = 256
     temperature: float | None = 0.0
     seed: int | None = None
     sample: int = 0
+
+    @property
+    def sent_seed(self) -> int | None:
+        return None if self.seed is None else self.seed + self.sample
 
 
 @dataclass(frozen=True)

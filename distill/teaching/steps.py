@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 
 from distill.core.asking import Ask, Asked
 from distill.core.chat import Sampling
+from distill.core.jsonl import digest_text
 from distill.teaching.parsing import Unreadable
 from distill.teaching.prompts import Prompt, Question
 
@@ -19,6 +20,7 @@ Value = TypeVar("Value")
 Steps = Generator[Question, str, Value]
 Answerer = Callable[[Iterable[Ask]], Iterator[Asked]]
 OUTCOMES = ("blocked", "cut", "empty", "unreadable", "failed")
+DRY_MARK = "[dry]"
 REASONS = {
     "blocked": "the service would not answer",
     "cut": "the answer was cut at the limit; raise --max-tokens",
@@ -65,9 +67,7 @@ class Step(Generic[Value]):
 
     def ask(self) -> Ask:
         task, prompt = self.task, self.question.prompt
-        return Ask(
-            task.name, self.question.messages(), task.sampling, prompt.name, prompt.digest
-        )
+        return Ask(task.name, self.question.messages(), task.sampling, prompt.name, prompt.digest)
 
 
 def walk(
@@ -100,12 +100,18 @@ def advanced(step: Step[Value], asked: Asked) -> Step[Value] | Finished[Value] |
         return Unanswered(task.name, "failed", asked.failure)
     if asked.reply is not None and asked.reply.outcome != "answered":
         return Unanswered(task.name, asked.reply.outcome, REASONS[asked.reply.outcome])
+    text = asked.reply.text if asked.reply else dry_answer(step)
     task.prompts.append(step.question.prompt)
     task.version = asked.reply.model if asked.reply else ""
     try:
-        following = task.steps.send(asked.reply.text if asked.reply else step.question.stand_in)
+        following = task.steps.send(text)
     except StopIteration as stop:
         return Finished(task.name, stop.value, tuple(task.prompts), task.version)
     except Unreadable as error:
         return Unanswered(task.name, "unreadable", str(error))
     return Step(task, following)
+
+
+def dry_answer(step: Step[Value]) -> str:
+    mark = digest_text(f"{step.task.name} {len(step.task.prompts)}")[:12]
+    return step.question.stand_in.replace(DRY_MARK, mark)

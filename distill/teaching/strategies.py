@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 from distill.core.errors import BadInput
 from distill.core.records import Turn
 from distill.teaching.parsing import Unreadable, json_texts, plain_reply
-from distill.teaching.prompts import conversation, question
-from distill.teaching.steps import Steps
+from distill.teaching.prompts import conversation, question, quoted
+from distill.teaching.steps import DRY_MARK, Steps
 
 DIMENSIONS = ("cognitive", "affective", "compassionate")
-# The mean length that the paper's data has, for what a dry run counts of later steps.
-STAND_IN = " ".join(["something"] * 28)
+# As long as a reply is on average; no two dry answers are equal, or their questions count once.
+STAND_IN = " ".join([DRY_MARK, *["something"] * 27])
 WEAKEST_STAND_IN = '{"because": "It names no feeling.", "weakest": "affective"}'
 
 
@@ -32,7 +32,7 @@ class Material:
     def parts(self) -> dict[str, str]:
         return {
             "dialogue": conversation(self.turns),
-            "response": " ".join(self.text.split()),
+            "response": quoted(self.text),
             "max_words": str(self.max_words),
         }
 

@@ -24,7 +24,7 @@ from distill.sets.card import contents, provenance
 from distill.sets.composed import TRAINING, Composed, Data, compose
 from distill.sets.formats import FORMATS
 from distill.sets.leaks import refuse_leak
-from distill.sets.rules import BY_RESPONDER, RULES, Responders
+from distill.sets.rules import BY_RESPONDER, BY_STRATEGY, RULES, Responders
 
 CARD, TEST = "dataset_card.json", "test.jsonl"
 NAMES = (CARD, TEST, *(name for known in FORMATS.values() for name in known.names))
@@ -41,12 +41,17 @@ class Sets:
 
 
 def compose_folder(
-    folder: Path, rule: str, *, seed: int = 0, responders: Sequence[str] = (ALL,)
+    folder: Path,
+    rule: str,
+    *,
+    seed: int = 0,
+    responders: Sequence[str] = (ALL,),
+    strategy: str | None = None,
 ) -> Sets:
     """Apply a rule to a gathered folder; BadInput when it finds nothing, CheckFailed on a leak."""
     if rule not in RULES:
         raise BadInput(f"there is no rule named {rule}; known are: {', '.join(RULES)}")
-    data = Data.read(folder)
+    data = of_strategy(Data.read(folder), rule, strategy)
     refuse_leak(data.dialogues)
     wanted = wanted_responders(responders, rule, data.authors())
     parts = {split: compose(data, RULES[rule], split, seed, wanted) for split in TRAINING}
@@ -59,11 +64,26 @@ def compose_folder(
     card = {
         "rule": rule,
         "responders": list(responders),
+        "strategy": strategy,
         "seed": seed,
         **provenance(folder),
         "sets": contents(parts, test),
     }
     return Sets(parts, test, card)
+
+
+def of_strategy(data: Data, rule: str, strategy: str | None) -> Data:
+    """The data with the improvements of one strategy, or all of it when none is named."""
+    if strategy is None:
+        return data
+    if rule not in BY_STRATEGY:
+        raise BadInput(f"--strategy does not go with the rule {rule} ({', '.join(BY_STRATEGY)})")
+    if strategy not in (known := data.strategies()):
+        raise BadInput(
+            f"nothing was improved by the strategy {strategy}; here are: "
+            f"{', '.join(known) or 'none'} (distill improve writes them)"
+        )
+    return data.improved_by(strategy)
 
 
 def wanted_responders(names: Sequence[str], rule: str, authors: Sequence[str]) -> Responders:
@@ -105,6 +125,10 @@ def run(
     responder: Annotated[
         list[str], typer.Option(help="Whose responses to take, again for more; or all.")
     ] = [ALL],  # noqa: B006
+    strategy: Annotated[
+        str | None,
+        typer.Option(help="Take what this strategy improved; without it, what any did."),
+    ] = None,
     form: Annotated[
         str,
         typer.Option(
@@ -114,7 +138,7 @@ def run(
     seed: Annotated[int, typer.Option(help="Seed of the order of the rows.")] = 0,
 ) -> Outcome:
     """Compose SFT and preference sets from gathered data."""
-    sets = compose_folder(data, rule, seed=seed, responders=responder)
+    sets = compose_folder(data, rule, seed=seed, responders=responder, strategy=strategy)
     card = write(sets, out, form)
     rows = {name: part["rows"] for name, part in card["sets"].items()}
     for name in [name for name, count in rows.items() if not count]:

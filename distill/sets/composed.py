@@ -48,6 +48,19 @@ class Data:
     def authors(self) -> list[str]:
         return sorted({r.author for responses in self.responses.values() for r in responses})
 
+    def strategies(self) -> list[str]:
+        """The strategies by which responses improve others."""
+        every = (r for responses in self.responses.values() for r in responses if r.improves)
+        return sorted({response.strategy for response in every if response.strategy})
+
+    def improved_by(self, strategy: str) -> "Data":
+        """Without what other strategies improved."""
+        responses = {
+            name: [r for r in found if r.improves is None or r.strategy == strategy]
+            for name, found in self.responses.items()
+        }
+        return Data(self.dialogues, responses)
+
 
 @dataclass(frozen=True)
 class Composed:

@@ -2,11 +2,12 @@
 
 In: the responses of one dialogue and the responders that were asked for (None is all of them).
 Out: `Taught`; empty where a rule finds nothing, so one folder may hold several corpora. The
-rules on rated responses are those of "Distilling Empathy from Large Language Models" (arXiv
-2507.08151), whose ratings are 1 bad, 2 okay, 3 good. Each response is a target once, also when
-several responders bring it in.
+rules on rated and improved responses are those of "Distilling Empathy from Large Language
+Models" (arXiv 2507.08151), whose ratings are 1 bad, 2 okay, 3 good. Each response is a target
+once, also when several responders bring it in.
 """
 
+import hashlib
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
@@ -15,6 +16,7 @@ from distill.core.records import Response
 Pair = tuple[Response, Response]
 Responders = Collection[str] | None
 HUMAN, GOOD = "human", 3
+IMITATED_SHARE = 950 / 1750
 
 
 @dataclass(frozen=True)
@@ -52,19 +54,51 @@ def direct_distillation(responses: Sequence[Response], responders: Responders) -
     return Taught(pairs=[(model, human) for model in models])
 
 
-def human_improved(responses: Sequence[Response], responders: Responders) -> Taught:
+def improved_human(responses: Sequence[Response], responders: Responders) -> Taught:
     """Imitate a good human and its improvements; prefer improvements to a human who is not."""
     human = rated_human(responses)
     if human is None:
         return Taught()
-    better = [
-        response
-        for response in responses
-        if response.improves == human.id and (responders is None or response.author in responders)
-    ]
+    better = improvements(responses, responders, over={human.id})
     if human.rating == GOOD:
         return Taught(targets=[human, *better])
     return Taught(pairs=[(improvement, human) for improvement in better])
+
+
+def improved_llm(responses: Sequence[Response], responders: Responders) -> Taught:
+    """Imitate human and improvement in some dialogues; prefer the improvement in the others.
+
+    The published sets draw 950 of 1,750 dialogues for SFT, whatever the human's rating, and pair
+    the rest against the human. Ours follow the dialogue's id, so that all strategies share one
+    division; where no human answered, the teacher's own first response takes that place.
+    """
+    humans = [response for response in responses if response.author == HUMAN]
+    first_drafts = {r.id for r in responses} - {human.id for human in humans}
+    better = improvements(responses, responders, over=first_drafts)
+    if not better:
+        return Taught()
+    if for_imitation(better[0].dialogue_id):
+        return Taught(targets=[*humans, *better])
+    drafts = {response.id: response for response in responses}
+    return Taught(
+        pairs=[(one, other) for one in better for other in humans or [drafts[one.improves or ""]]]
+    )
+
+
+def improvements(
+    responses: Sequence[Response], responders: Responders, over: Collection[str]
+) -> list[Response]:
+    return [
+        response
+        for response in responses
+        if response.improves in over and (responders is None or response.author in responders)
+    ]
+
+
+def for_imitation(dialogue_id: str) -> bool:
+    """Whether a dialogue is one of the share that SFT learns from; by its id alone."""
+    number = int(hashlib.sha256(dialogue_id.encode()).hexdigest()[:12], 16)
+    return number < IMITATED_SHARE * 16**12
 
 
 def improved(responses: Sequence[Response], responders: Responders) -> Taught:
@@ -110,11 +144,18 @@ RULES = {
         "rated 1 or 2",
         RATED,
     ),
-    "human-improved": Rule(
-        human_improved,
-        "imitate a human rated 3, prefer what improves a human rated 1 or 2",
+    "improved-human": Rule(
+        improved_human,
+        "imitate a human rated 3 and what improves it, prefer what improves a human rated 1 or 2",
         RATED,
+    ),
+    "improved-llm": Rule(
+        improved_llm,
+        "imitate the human and what improves a teacher's own response in 54 % of the dialogues, "
+        "prefer it to the human in the others",
+        "what `distill improve --over llm` wrote",
     ),
     "as-given": Rule(as_given, "imitate every response there is, no preferences", "responses"),
 }
-BY_RESPONDER = ("direct-distillation", "human-improved", "as-given")
+BY_RESPONDER = ("direct-distillation", "improved-human", "improved-llm", "as-given")
+BY_STRATEGY = ("improved-human", "improved-llm")

@@ -121,8 +121,8 @@ def test_a_responder_alone_gives_a_part_of_all_together(rated, tmp_path):
     assert len(texts[1]) == len(set(texts[1]))
 
 
-def test_human_improved_uses_what_a_teacher_wrote_later(rated, tmp_path):
-    words = ["compose", rated, "--rule", "human-improved", "--out", tmp_path / "sets"]
+def test_improved_human_uses_what_a_teacher_wrote_later(rated, tmp_path):
+    words = ["compose", rated, "--rule", "improved-human", "--out", tmp_path / "sets"]
     done = distill(*words)
     assert done.returncode == 0
     assert "preferences is empty: " in done.stderr
@@ -131,10 +131,15 @@ def test_human_improved_uses_what_a_teacher_wrote_later(rated, tmp_path):
         r for r in responses
         if r.author == "human" and r.rating == 1 and r.dialogue_id in train_ids(rated)
     )  # fmt: skip
-    better = weak.model_copy(update={"id": "b", "author": "teacher", "improves": weak.id})
+    better = weak.model_copy(
+        update={"id": "b", "author": "teacher", "improves": weak.id, "strategy": "naive"}
+    )
     with (rated / "responses.jsonl").open("a") as file:
         file.write(json.dumps({**better.model_dump(exclude={"rating"}), "text": "Better."}) + "\n")
     assert outcome(*words)["rows"]["preferences"] == 1
+    assert outcome(*words, "--strategy", "naive")["strategy"] == "naive"
+    error = refusal(*words, "--strategy", "cognitive")
+    assert "by the strategy cognitive; here are: naive (distill improve writes them)" in error
     (pair,) = rows_of(tmp_path / "sets/preferences.jsonl")
     assert (pair["chosen"][0]["content"], pair["rejected"][0]["content"]) == ("Better.", weak.text)
 
@@ -199,10 +204,11 @@ def test_the_same_seed_writes_the_same_bytes_and_formats_may_take_turns(starter,
         (["--rule", "worst"], "there is no rule named worst; known are: improved, first,"),
         (["--rule", "direct-distillation"], "the rule direct-distillation finds nothing to imit"),
         (["--rule", "improved", "--responder", "x"], "--responder does not go with the rule impr"),
+        (["--rule", "first", "--strategy", "x"], "--strategy does not go with the rule first"),
         (["--rule", "as-given", "--responder", "x"], "no responder is named x; here are: curricu"),
         (["--rule", "improved", "--format", "csv"], "there is no format named csv; known are: trl"),
     ],
-    ids=["rule", "nothing", "responder", "nobody", "format"],
+    ids=["rule", "nothing", "responder", "strategy", "nobody", "format"],
 )
 def test_what_a_person_can_mend_is_one_line(starter, tmp_path, words, expected):
     out = tmp_path / "sets"

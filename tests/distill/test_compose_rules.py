@@ -6,7 +6,7 @@ import pytest
 
 from distill.core.records import Dialogue, Response, Turn
 from distill.sets.composed import Data, compose, named
-from distill.sets.rules import RULES, first, improved
+from distill.sets.rules import RULES, Taught, first, improved
 
 TURNS = [Turn(role="user", content="My cat came home.")]
 
@@ -65,22 +65,53 @@ def test_each_responder_alone_and_all_together():
 
 
 def test_without_a_rated_human_nothing_is_distilled():
-    for rule in ("direct-distillation", "human-improved"):
+    for rule in ("direct-distillation", "improved-human"):
         assert taken(rule, [response("llama", 3)]) == ([], [])
         assert taken(rule, [response("human"), response("llama", 3)]) == ([], [])
 
 
 @pytest.mark.parametrize("rating", (1, 2, 3))
-def test_human_improved_learns_from_good_humans_and_prefers_what_improves_the_others(rating):
+def test_improved_human_learns_from_good_humans_and_prefers_what_improves_the_others(rating):
     human = response("human", rating)
     better = response("teacher", strategy="sequential", improves=human.id)
     stray = response("other", 3, improves="another")
-    found = taken("human-improved", [human, better, stray])
+    found = taken("improved-human", [human, better, stray])
     if rating == 3:
         assert found == (["human", "teacher"], [])
     else:
         assert found == ([], [("teacher", "human")])
-    assert taken("human-improved", [human]) == (["human"] if rating == 3 else [], [])
+    assert taken("improved-human", [human]) == (["human"] if rating == 3 else [], [])
+
+
+def test_improved_llm_divides_the_dialogues_and_prefers_the_improvement_to_the_human():
+    human, draft = response("human", 1), response("gpt", strategy="direct")
+    better = response("gpt", strategy="naive", improves=draft.id)
+    over_human = response("gpt", strategy="cognitive", improves=human.id)
+    seen = {}
+    for number in range(200):
+        mine = [
+            one.model_copy(update={"dialogue_id": f"d{number}"})
+            for one in (human, draft, better, over_human)
+        ]
+        taught = RULES["improved-llm"].take(mine, None)
+        assert bool(taught.targets) != bool(taught.pairs)
+        assert taught in (Taught([mine[0], mine[2]]), Taught([], [(mine[2], mine[0])]))
+        seen[f"d{number}"] = bool(taught.targets)
+        assert bool(RULES["improved-llm"].take(mine[1:], None).targets) == seen[f"d{number}"]
+    assert 85 < sum(seen.values()) < 130
+    alone = [one.model_copy(update={"dialogue_id": "d0"}) for one in (draft, better)]
+    pairs = RULES["improved-llm"].take(alone, None).pairs
+    assert pairs == ([] if seen["d0"] else [tuple(alone[::-1])])
+    assert RULES["improved-llm"].take([human, draft, over_human], None) == Taught()
+
+
+def test_one_strategy_leaves_what_others_improved_out():
+    human = response("human", 1)
+    both = [response("gpt", strategy=s, improves=human.id) for s in ("naive", "cognitive")]
+    dialogue = Dialogue(id="d", source="x", turns=TURNS, split="train")
+    data = Data([dialogue], {"d": [human, *both]})
+    assert data.strategies() == ["cognitive", "naive"]
+    assert data.improved_by("naive").responses["d"] == [human, both[0]]
 
 
 def test_graded_corpora_teach_the_improved_or_the_direct_reply():

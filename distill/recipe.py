@@ -105,7 +105,7 @@ class Shape(Strict):
     feed_forward: int = Field(multiple_of=256)
 
 
-Source = Literal["dialogues", "noted", "starter", "curriculum"]
+Source = Literal["dialogues", "noted", "heard", "starter", "curriculum"]
 
 
 class PretrainStage(Strict):
@@ -116,9 +116,10 @@ class PretrainStage(Strict):
 
 
 class Pretrain(Strict):
-    """The starter's base model, from scratch."""
+    """The starter's base model, from scratch or from the folder of a base (`start`)."""
 
     method: Literal["pretrain"]
+    start: str | None = None
     vocab_size: int = Field(ge=512)
     model: Shape
     stages: list[PretrainStage] = Field(min_length=1)

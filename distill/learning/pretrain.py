@@ -4,8 +4,8 @@ In: token documents with sampling weights. Out: a plain Hugging Face folder, `lo
 Refused: a checkpoint that belongs to another recipe (ValueError).
 
 Shapes: B rows, T tokens, V vocabulary. Rows hold one document each and are padded on the right
-to one of a few widths; causal attention never looks right, so no mask is needed.
-Muon: Jordan et al. 2024, through `torch.optim.Muon`.
+to one of a few widths (each costs a compilation; without one there are many widths, for less
+padding); causal attention never looks right, so no mask is needed.
 """
 
 import json
@@ -21,7 +21,10 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from distill.learning.muon import Muon
+
 WIDTHS = (48, 80, 112, 160, 256)
+MANY_WIDTHS = tuple(range(16, WIDTHS[-1] + 1, 8))
 IGNORED = -100
 
 
@@ -67,16 +70,18 @@ def draw(sources: Sequence[Source], rng: random.Random) -> Iterator[Sequence[int
         yield source.documents[order.pop()]
 
 
-def batches(sources: Sequence[Source], batch_tokens: int, seed: int) -> Iterator[Tensor]:
+def batches(
+    sources: Sequence[Source], batch_tokens: int, seed: int, widths: Sequence[int] = WIDTHS
+) -> Iterator[Tensor]:
     """Endless `[B, T]` batches of about `batch_tokens`; padding is `IGNORED`."""
     rng = random.Random(seed)
     documents = draw(sources, rng)
+    shelves: dict[int, list[Sequence[int]]] = {width: [] for width in widths}
     while True:
-        shelves: dict[int, list[Sequence[int]]] = {width: [] for width in WIDTHS}
         window: list[tuple[int, list[Sequence[int]]]] = []
         while sum(len(b) * w for w, b in window) < 32 * batch_tokens:
-            document = next(documents)[: WIDTHS[-1]]
-            width = next(w for w in WIDTHS if len(document) <= w)
+            document = next(documents)[: widths[-1]]
+            width = next(w for w in widths if len(document) <= w)
             shelves[width].append(document)
             if len(shelves[width]) == max(1, batch_tokens // width):
                 window.append((width, shelves[width]))
@@ -99,14 +104,19 @@ def token_loss(student: torch.nn.Module, batch_BT: Tensor, *, bf16: bool) -> Ten
 
 
 def optimizers_of(
-    student: LlamaForCausalLM, matrix_rate: float, vector_rate: float
+    student: LlamaForCausalLM, matrix_rate: float, vector_rate: float, *, bf16: bool
 ) -> list[torch.optim.Optimizer]:
     """Muon on the matrices inside the blocks; AdamW on embeddings and norms."""
     matrices = [p for n, p in student.named_parameters() if p.ndim == 2 and "embed" not in n]
     chosen = {id(p) for p in matrices}
     others = [p for p in student.parameters() if id(p) not in chosen]
     return [
-        torch.optim.Muon(matrices, lr=matrix_rate, weight_decay=0.05, momentum=0.95),
+        Muon(
+            matrices,
+            lr=matrix_rate,
+            weight_decay=0.05,
+            dtype=torch.bfloat16 if bf16 else torch.float32,
+        ),
         torch.optim.AdamW(others, lr=vector_rate, betas=(0.9, 0.95), weight_decay=0.01),
     ]
 
@@ -128,16 +138,18 @@ def pretrain(
     save_every: int,
 ) -> None:
     """Train through the stages; continues from `folder/checkpoint.pt` when there is one."""
-    optimizers = optimizers_of(student, matrix_rate, vector_rate)
+    device = next(student.parameters()).device
+    optimizers = optimizers_of(student, matrix_rate, vector_rate, bf16=bf16)
     rates = [optimizer.param_groups[0]["lr"] for optimizer in optimizers]
     step, seen, stage_index, stage_step = 0, 0, 0, 0
     checkpoint = folder / "checkpoint.pt"
     if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
+        state = torch.load(checkpoint, weights_only=True, map_location=device)
         student.load_state_dict(state["student"])
         for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
         step, seen, stage_index, stage_step = state["position"]
+    widths = WIDTHS if compiled else MANY_WIDTHS
     loss_of = torch.compile(token_loss, dynamic=False) if compiled else token_loss
     torch._dynamo.config.recompile_limit = 4 * len(WIDTHS)
     started, seen_before = time.monotonic(), seen
@@ -158,7 +170,7 @@ def pretrain(
 
     while stage_index < len(stages):
         stage = stages[stage_index]
-        stream = batches(stage.sources, batch_tokens, seed + stage_index)
+        stream = batches(stage.sources, batch_tokens, seed + stage_index, widths)
         for _ in range(stage_step):
             next(stream)
         while seen < stage.until_tokens:
@@ -167,7 +179,7 @@ def pretrain(
             for optimizer, rate in zip(optimizers, rates, strict=True):
                 for group in optimizer.param_groups:
                     group["lr"] = rate * factor
-            loss = loss_of(student, batch_BT, bf16=bf16)
+            loss = loss_of(student, batch_BT.to(device), bf16=bf16)
             torch.autograd.backward(loss)
             torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
             for optimizer in optimizers:

@@ -1,8 +1,11 @@
 """Token documents for pretraining, from gathered talk, the starter and the curriculum.
 
 In: a folder of `distill gather empathetic-dialogues` and a tokenizer. Out: `Source` documents
-and the held-out listener turns that bits per byte are counted on. A `noted` document opens with
-the situation, so that the talk that follows takes it up.
+and the held-out listener turns that bits per byte are counted on.
+
+Two kinds of document carry a note, as a system message. A `noted` one opens with the situation, so
+that the talk that follows takes it up. A `heard` one ends, after what the person said, with the
+feeling and what happened, so that the model learns to listen without being shown how to answer.
 """
 
 import itertools
@@ -12,6 +15,7 @@ from typing import Any
 
 from distill.core.jsonl import read_jsonl
 from distill.core.records import Dialogue, Privileged, Response, Turn
+from distill.corpora.curriculum.echo import echo
 from distill.corpora.curriculum.generate import examples
 from distill.corpora.starter import read_starter
 from distill.learning.tokenizer import END
@@ -28,6 +32,7 @@ class Talk:
         notes = read_jsonl(folder / "privileged.jsonl", Privileged)
         responses = read_jsonl(folder / "responses.jsonl", Response)
         self.situation = {n.dialogue_id: n.fields.get("situation", "") for n in notes}
+        self.emotion = {n.dialogue_id: n.fields.get("emotion", "") for n in notes}
         self.last = {r.dialogue_id: r.text for r in responses if r.author == "human"}
 
     def turns(self, dialogue: Dialogue) -> list[Turn]:
@@ -89,21 +94,32 @@ def documents(
 ) -> dict[str, list[Document]]:
     """The sources a recipe's mix may name. Only plain replies: empathy is for the student."""
     train = talk.of("train")
-    stream = itertools.islice(examples(seed, "train"), curriculum_dialogues)
-    taught = [
-        encode(
-            [*e.turns, Turn(role="assistant", content=e.replies["plain"])],
-            e.privileged["situation"] if index % 4 == 0 else "",
-        )
-        for index, e in enumerate(stream)
-    ]
+    made = list(itertools.islice(examples(seed, "train"), curriculum_dialogues))
     return {
         "dialogues": [encode(talk.turns(d)) for d in train],
         "noted": [encode(talk.turns(d), talk.situation.get(d.id, "")) for d in train],
+        "heard": [
+            *(
+                encode(heard(d.turns[:1], talk.emotion.get(d.id, ""), talk.situation.get(d.id, "")))
+                for d in train
+            ),
+            *(encode(heard(e.turns, e.emotion, e.heard)) for e in made),
+        ],
         "starter": [
             encode([*s.dialogue.turns, Turn(role="assistant", content=s.response("plain").text)])
             for s in read_starter()
             if s.dialogue.split == "train"
         ],
-        "curriculum": taught,
+        "curriculum": [
+            encode(
+                [*e.turns, Turn(role="assistant", content=e.replies["plain"])],
+                e.privileged["situation"] if index % 4 == 0 else "",
+            )
+            for index, e in enumerate(made)
+        ],
     }
+
+
+def heard(turns: Sequence[Turn], emotion: str, what: str) -> list[Turn]:
+    """What a person said, and then the feeling and what happened, as a note to them."""
+    return [*turns, Turn(role="system", content=f"{emotion}: {echo(what) or what}")]

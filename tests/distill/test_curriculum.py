@@ -6,9 +6,11 @@ from collections import Counter
 
 import pytest
 
+from distill.corpora.curriculum.echo import echo
 from distill.corpora.curriculum.events import emotion_files, parse, problems_of
-from distill.corpora.curriculum.generate import GRADES, examples, split_of_event
+from distill.corpora.curriculum.generate import GRADES, examples, repeats, split_of_event
 from distill.corpora.curriculum.grammar import SECOND_PERSON, Filler, render
+from distill.corpora.curriculum.moments import moment_files, parse_moments
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +28,69 @@ def test_no_event_can_make_an_incoherent_dialogue():
     assert [
         p for file in emotion_files() for event in file.events for p in problems_of(event)
     ] == []
+
+
+def test_every_emotion_has_a_hundred_moments_of_its_own():
+    files = moment_files()
+    assert [f.emotion for f in files] == [f.emotion for f in emotion_files()]
+    assert sum(len(f.moments) for f in files) >= 3000
+    told = [line for f in files for m in f.moments for line in m.tell]
+    assert len(set(told)) > 0.99 * len(told)
+
+
+def test_most_dialogues_are_moments_and_their_situation_tells_it_otherwise(sample):
+    ids = {m.id for f in moment_files() for m in f.moments}
+    moments = [e for e in sample if e.event in ids]
+    assert 0.66 < len(moments) / len(sample) < 0.74
+    assert all(e.privileged["situation"] != e.turns[0].content for e in moments)
+
+
+@pytest.mark.parametrize(
+    ("said", "back"),
+    [
+        ("I was so tired that I sat down. Help!", "You were so tired that you sat down."),
+        ("What a day! My niece won the math contest!", "Your niece won the math contest."),
+        (
+            "We just sold our house and I never was so sad.",
+            "You just sold your house and you never were so sad.",
+        ),
+        ("She told me that I was late.", "She told you that you were late."),
+        ("I just wasn't ready.", "You just weren't ready."),
+        ("Do you know my brother?", None),
+        ("It rains. Nobody came.", None),
+    ],
+)
+def test_what_was_said_is_said_back_in_the_second_person(said, back):
+    assert echo(said) == back
+
+
+def test_a_reply_does_not_repeat_four_words_of_what_it_took_up(sample):
+    assert repeats("Your old red bike is gone.", "What was your old red bike like?")
+    assert not repeats("Your bike is gone.", "What was your bike like?")
+    looped = 0
+    for e in sample:
+        lines = re.findall(r"[^.!?]+[.!?]", e.replies["improved"])
+        looped += any(repeats(a, b) for a, b in itertools.combinations(lines, 2))
+    assert looped / len(sample) < 0.005
+
+
+def test_moments_are_refused_with_the_moment_and_the_line():
+    text = """
+emotion: sad
+moments:
+- slots: {pet: $pet}
+  tell: ["{Pet} died.", "x", "y"]
+  notice: ["Poor {pet}.", z]
+  ask: [a]
+  direct: [d]
+  plain: [p]
+"""
+    with pytest.raises(ValueError, match=r"sad.yaml: moment '\{Pet\} died.': slot \['pet'\]"):
+        parse_moments(text, "sad.yaml")
+    twice = text.replace("{Pet} died.", "t").replace("Poor {pet}.", "n")
+    again = twice + twice[twice.index("- slots") :]
+    with pytest.raises(ValueError, match="told twice: t"):
+        parse_moments(again, "sad.yaml")
 
 
 def test_the_same_seed_gives_the_same_dialogues():
@@ -71,7 +136,7 @@ def test_three_million_tokens_are_there_on_demand(sample):
     words = sum(len(t.content.split()) for e in sample for t in e.turns)
     words += sum(len(r.split()) for e in sample for r in e.replies.values())
     texts = {e.replies["improved"] for e in sample}
-    assert words > 1_500_000
+    assert words * 50_000 / len(sample) > 3_000_000
     assert len(texts) > 0.97 * len(sample)
 
 

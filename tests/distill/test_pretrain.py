@@ -7,6 +7,7 @@ import random
 import pytest
 import torch
 
+from distill.learning.muon import Muon, orthogonal
 from distill.learning.pretrain import (
     IGNORED,
     Schedule,
@@ -101,6 +102,28 @@ def test_bits_per_byte_of_a_model_that_knows_nothing_is_the_log_of_the_vocabular
             weight.zero_()
     found = bits_per_byte(student, [([5, 6, 7, 8], [2, 3], 4), ([5, 6], [1], 2)])
     assert math.isclose(found, 3 * math.log2(64) / 6, rel_tol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (96, 32), (32, 96)])
+def test_muon_steps_as_torch_does_when_torch_is_given_the_same_precision(shape):
+    torch.manual_seed(0)
+    start, steps = torch.randn(shape), [torch.randn(shape) for _ in range(3)]
+    ours, theirs = (torch.nn.Parameter(start.clone()) for _ in range(2))
+    optimizers = [
+        Muon([ours], lr=0.02, weight_decay=0.05, dtype=torch.bfloat16),
+        torch.optim.Muon([theirs], lr=0.02, weight_decay=0.05, momentum=0.95),
+    ]
+    for grad in steps:
+        ours.grad, theirs.grad = grad.clone(), grad.clone()
+        for optimizer in optimizers:
+            optimizer.step()
+    assert torch.allclose(ours, theirs, atol=1e-3)
+
+
+def test_an_orthogonal_update_has_singular_values_near_one():
+    torch.manual_seed(0)
+    singular = torch.linalg.svdvals(orthogonal(torch.randn(64, 48), torch.float32))
+    assert singular.min() > 0.6 and singular.max() < 1.3
 
 
 def test_the_rate_warms_up_holds_and_decays_to_zero():

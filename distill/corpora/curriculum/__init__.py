@@ -1,3 +1,3 @@
-"""A seeded generator of simple emotional dialogues: event schemas times slot fillers."""
+"""A seeded generator of simple emotional dialogues: events and moments times slot fillers."""
 
-VERSION = "1"
+VERSION = "2"

@@ -22,8 +22,13 @@ def read(request: Request, problems: Problems) -> Reading:
 def digest() -> str:
     """Of every file that the dialogues are made from."""
     here = resources.files(HERE)
-    events = sorted(here.joinpath("events").iterdir(), key=lambda file: file.name)
-    files = [here.joinpath("lexicon.yaml"), *(f for f in events if f.name.endswith(".yaml"))]
+    told = [
+        file
+        for folder in ("events", "moments")
+        for file in sorted(here.joinpath(folder).iterdir(), key=lambda file: file.name)
+        if file.name.endswith(".yaml")
+    ]
+    files = [here.joinpath("lexicon.yaml"), *told]
     return digest_text("".join(file.read_text("utf-8") for file in files))
 
 

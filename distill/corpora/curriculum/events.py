@@ -48,9 +48,7 @@ class Event(Strict):
     next: str
 
     def fillers(self, slot: str) -> list[Filler]:
-        source = self.slots[slot]
-        entries = lexicon()[source.removeprefix("$")] if isinstance(source, str) else source
-        return [Filler.parse(str(entry)) for entry in entries]
+        return fillers_of(self.slots[slot])
 
 
 class Shared(Strict):
@@ -67,6 +65,12 @@ class EmotionFile(Strict):
     emotion: str
     shared: Shared
     events: list[Event] = Field(min_length=1)
+
+
+def fillers_of(source: str | list[str]) -> list[Filler]:
+    """A slot's own fillers, or those of the shared list that it names (`$friend`)."""
+    entries = lexicon()[source.removeprefix("$")] if isinstance(source, str) else source
+    return [Filler.parse(str(entry)) for entry in entries]
 
 
 @cache
@@ -100,28 +104,33 @@ def parse(text: str, where: str) -> EmotionFile:
 
 def problems_of(event: Event) -> list[str]:
     """Everything that would make a dialogue of this event incoherent."""
-    found = []
-    for slot, source in event.slots.items():
-        if isinstance(source, str) and source.removeprefix("$") not in lexicon():
-            found.append(f"{event.id}: no list named {source} in the lexicon")
-        elif bad := [f.text for f in event.fillers(slot) if f.pronoun not in PRONOUNS]:
-            found.append(f"{event.id}: slot {slot} has fillers with an unknown pronoun: {bad}")
+    found = slot_problems(event.id, event.slots)
     told = set.intersection(*(slots_of(line) for line in event.tell))
     replies = event.notice + event.help + event.direct + event.plain
-    found += grounded(event, replies, told, "`tell`")
+    found += grounded(event.id, replies, told, "`tell`")
     for turn in event.turns:
-        found += grounded(event, turn.ask, told, "`tell`")
+        found += grounded(event.id, turn.ask, told, "`tell`")
         said = told | set.intersection(*(slots_of(line) for line in turn.say))
-        found += grounded(event, turn.notice, said, "`tell` and `say`")
+        found += grounded(event.id, turn.notice, said, "`tell` and `say`")
     everything = [*event.tell, *event.situation, event.feeling, event.cause, event.need, event.next]
     everything += [line for turn in event.turns for line in turn.say]
-    found += grounded(event, everything, set(event.slots), "`slots`")
+    found += grounded(event.id, everything, set(event.slots), "`slots`")
     return found
 
 
-def grounded(event: Event, lines: list[str], known: set[str], where: str) -> list[str]:
+def slot_problems(name: str, slots: dict[str, str | list[str]]) -> list[str]:
+    found = []
+    for slot, source in slots.items():
+        if isinstance(source, str) and source.removeprefix("$") not in lexicon():
+            found.append(f"{name}: no list named {source} in the lexicon")
+        elif bad := [f.text for f in fillers_of(source) if f.pronoun not in PRONOUNS]:
+            found.append(f"{name}: slot {slot} has fillers with an unknown pronoun: {bad}")
+    return found
+
+
+def grounded(name: str, lines: list[str], known: set[str], where: str) -> list[str]:
     return [
-        f"{event.id}: slot {sorted(missing)} is not in every line of {where}: {line}"
+        f"{name}: slot {sorted(missing)} is not in every line of {where}: {line}"
         for line in lines
         if (missing := slots_of(line) - known)
     ]

@@ -7,6 +7,12 @@ GROUP = {
         "distill.dev.fake_openai",
         "Serve a stand-in for OpenAI's chat, files and batches.",
         "runtime",
+        ("fastapi", "uvicorn", "python_multipart"),
+    ),
+    "fake-gemini": Entry(
+        "distill.dev.fake_gemini",
+        "Serve a stand-in for Gemini's chat, files and batches.",
+        "runtime",
         ("fastapi", "uvicorn"),
     ),
 }

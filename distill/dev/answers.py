@@ -1,7 +1,8 @@
 """What a stand-in says: a short empathetic reply that the request's digest decides.
 
-In: the text of a request, its digest. Out: a reply; JSON with the fields that the request names;
-a verdict where the request shows two replies and a code. There is no model behind it.
+In: the text of a request, its digest. Out: a reply; the reply that the request shows, with a
+sentence more; JSON with the fields that the request names; a verdict where the request shows two
+replies and a code. There is no model behind it.
 """
 
 import hashlib
@@ -48,13 +49,16 @@ FIELDS: Mapping[str, Sequence[str]] = {
     "need": ("to be heard first", "someone who shares the joy", "a calm next step"),
     "next": ("they will call a friend", "they will sleep on it", "they will say how it went"),
     "situation": ("a hard week that ended badly", "good news after a long wait"),
+    "weakest": ("cognitive", "affective", "compassionate"),
     "dimension": ("cognitive", "affective", "compassionate"),
     "verdict": ("first", "second", "tie"),
     "winner": ("first", "second", "tie"),
 }
+REPLY = re.compile(r"<reply>\s*(.*?)\s*</reply>", re.DOTALL)
+OBJECT = re.compile(r"\bJSON\b[^{}]{0,600}\{([^{}]*)\}")
 SHAPE = re.compile(r'"([A-Za-z_][\w-]*)"\s*:\s*(\S)')
 NAMED = re.compile(r'["`“]([A-Za-z_][\w-]*)["`”]')
-SENTENCE_WITH_JSON = re.compile(r"[^.\n]*\bJSON\b[^.\n]*(?:[.\n]\s*[^.\n]*){0,6}")
+SENTENCE = re.compile(r"[^.\n]*\bJSON\b[^.\n]*")
 VERDICT = re.compile(r"Verdict ([0-9a-zA-Z]+):")
 PIECE = re.compile(r"\s*\S+")
 
@@ -81,6 +85,8 @@ def answer(asked: Asked) -> str:
     if names := wanted_fields(asked.schema, whole):
         values = {name: value(name, kind, asked.digest) for name, kind in names.items()}
         return json.dumps(values, ensure_ascii=False)
+    if shown := REPLY.findall(whole):
+        return f"{shown[-1]} {picked(CLOSINGS, asked.digest)}"
     return sentence(asked.digest)
 
 
@@ -96,12 +102,11 @@ def wanted_fields(schema: Mapping[str, Any] | None, text: str) -> dict[str, str]
         kinds = {name: str(form.get("type", "")) for name, form in schema["properties"].items()}
         numbers = {"integer", "number"}
         return {n: "number" if k.lower() in numbers else "text" for n, k in kinds.items()}
-    if not (spot := SENTENCE_WITH_JSON.search(text)):
-        return {}
-    tail = text[spot.start() :]
-    if shaped := SHAPE.findall(tail):
-        return {name: "number" if first.isdigit() else "text" for name, first in shaped}
-    return dict.fromkeys(NAMED.findall(spot.group()), "text")
+    if shown := OBJECT.search(text):
+        pairs = SHAPE.findall(shown[1])
+        return {name: "number" if first.isdigit() else "text" for name, first in pairs}
+    sentence = SENTENCE.search(text)
+    return dict.fromkeys(NAMED.findall(sentence[0]), "text") if sentence else {}
 
 
 def value(name: str, kind: str, digest: str) -> str | int:

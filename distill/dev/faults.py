@@ -21,8 +21,9 @@ RATES = ("fail_429", "fail_500", "timeout", "block", "truncate", "empty", "drop"
 class Faults:
     """Rates are shares of requests; `drop`, `errors`, `expire` are shares of a batch's rows.
 
-    `timeout` accepts a request and never answers it. `expire` ends a batch as expired, with that
-    share of its rows not done. `fail_batch` is a share of batches, refused as a whole.
+    `timeout` accepts a request and never answers it. `expire` ends an OpenAI batch as expired, with
+    that share of its rows not done, and is the share of Gemini batches that expire, which leaves
+    nothing of them. `fail_batch` is a share of batches, refused as a whole.
     `batch_looks` is how often a batch is looked at before it is done.
     """
 
@@ -93,6 +94,10 @@ class Faults:
 
     def batch_fails(self, digest: str, attempt: int) -> bool:
         return self.draw("batch", digest, attempt) < self.fail_batch
+
+    def batch_expires(self, digest: str, attempt: int) -> bool:
+        """For a service whose expired batches have no results at all."""
+        return self.draw("batch-expires", digest, attempt) < self.expire
 
     def draw(self, what: str, digest: str, attempt: int) -> float:
         """A number in [0, 1) that only these values decide."""

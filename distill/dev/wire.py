@@ -6,7 +6,7 @@ which each stand-in shows in the shape of its service).
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import Request
@@ -21,10 +21,11 @@ class WireError(Exception):
         message: str,
         code: str | None = None,
         headers: Mapping[str, str] | None = None,
+        details: Sequence[Mapping[str, str]] = (),
     ) -> None:
         super().__init__(message)
         self.status, self.message, self.code = status, message, code
-        self.headers = dict(headers or {})
+        self.headers, self.details = dict(headers or {}), list(details)
 
 
 async def read_object(request: Request) -> dict[str, Any]:
@@ -39,6 +40,12 @@ def parsed(data: bytes | str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise WireError(400, "the body is not a JSON object")
     return value
+
+
+def either(body: Mapping[str, Any], name: str) -> Any:
+    """A value by its camelCase name, or by the same in snake_case."""
+    snake = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name)
+    return body.get(name, body.get(snake))
 
 
 def digest_of(value: Any) -> str:

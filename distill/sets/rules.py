@@ -59,7 +59,7 @@ def improved_human(responses: Sequence[Response], responders: Responders) -> Tau
     human = rated_human(responses)
     if human is None:
         return Taught()
-    better = improvements(responses, responders, over={human.id})
+    better = [one for one in improvements(responses, responders) if one.improves == human.id]
     if human.rating == GOOD:
         return Taught(targets=[human, *better])
     return Taught(pairs=[(improvement, human) for improvement in better])
@@ -73,25 +73,27 @@ def improved_llm(responses: Sequence[Response], responders: Responders) -> Taugh
     division; where no human answered, the teacher's own first response takes that place.
     """
     humans = [response for response in responses if response.author == HUMAN]
-    first_drafts = {r.id for r in responses} - {human.id for human in humans}
-    better = improvements(responses, responders, over=first_drafts)
+    named = {human.id for human in humans}
+    better = [one for one in improvements(responses, responders) if one.improves not in named]
     if not better:
         return Taught()
     if for_imitation(better[0].dialogue_id):
         return Taught(targets=[*humans, *better])
-    drafts = {response.id: response for response in responses}
     return Taught(
-        pairs=[(one, other) for one in better for other in humans or [drafts[one.improves or ""]]]
+        pairs=[
+            (one, other)
+            for one in better
+            for other in humans or [draft for draft in responses if draft.id == one.improves]
+        ]
     )
 
 
-def improvements(
-    responses: Sequence[Response], responders: Responders, over: Collection[str]
-) -> list[Response]:
+def improvements(responses: Sequence[Response], responders: Responders) -> list[Response]:
+    """What improves another response, by those who were asked for."""
     return [
         response
         for response in responses
-        if response.improves in over and (responders is None or response.author in responders)
+        if response.improves and (responders is None or response.author in responders)
     ]
 
 
@@ -102,15 +104,18 @@ def for_imitation(dialogue_id: str) -> bool:
 
 
 def improved(responses: Sequence[Response], responders: Responders) -> Taught:
-    """Graded corpora: imitate the improved reply, prefer it to the direct and the plain one."""
+    """Graded corpora: imitate the improved reply, prefer it to the direct, plain and stray ones."""
     best = of_strategy(responses, "improved")
-    worse = [*of_strategy(responses, "direct"), *of_strategy(responses, "plain")]
+    worse = [
+        r for strategy in ("direct", "plain", "stray") for r in of_strategy(responses, strategy)
+    ]
     return Taught(best, [(chosen, rejected) for chosen in best for rejected in worse])
 
 
 def first(responses: Sequence[Response], responders: Responders) -> Taught:
-    """Graded corpora: imitate the direct reply, prefer it to the plain one."""
-    best, worse = of_strategy(responses, "direct"), of_strategy(responses, "plain")
+    """Graded corpora: imitate the direct reply, prefer it to the plain and the stray one."""
+    best = of_strategy(responses, "direct")
+    worse = [*of_strategy(responses, "plain"), *of_strategy(responses, "stray")]
     return Taught(best, [(chosen, rejected) for chosen in best for rejected in worse])
 
 
@@ -135,9 +140,13 @@ GRADED = "responses graded plain, direct and improved, as in the starter and the
 RATED = "a good human response, and others, with ratings, as in rated-responses"
 RULES = {
     "improved": Rule(
-        improved, "imitate the improved reply, prefer it to the direct and the plain one", GRADED
+        improved,
+        "imitate the improved reply, prefer it to the direct, the plain and the stray one",
+        GRADED,
     ),
-    "first": Rule(first, "imitate the direct reply, prefer it to the plain one", GRADED),
+    "first": Rule(
+        first, "imitate the direct reply, prefer it to the plain and the stray one", GRADED
+    ),
     "direct-distillation": Rule(
         direct_distillation,
         "imitate human and model where both are rated 3, prefer a model rated 3 to a human "

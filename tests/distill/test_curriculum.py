@@ -6,6 +6,7 @@ from collections import Counter
 
 import pytest
 
+from distill.corpora.curriculum.corpus import curriculum_items
 from distill.corpora.curriculum.echo import echo
 from distill.corpora.curriculum.events import emotion_files, parse, problems_of
 from distill.corpora.curriculum.generate import GRADES, examples, repeats, split_of_event
@@ -174,3 +175,14 @@ events:
 """
     with pytest.raises(ValueError, match=r"sad.yaml: e: slot \['pet'\] is not in every line"):
         parse(text, "sad.yaml")
+
+
+def test_a_stray_reply_is_well_made_and_for_somebody_who_feels_something_else():
+    items = list(curriculum_items(300))
+    strays = [(i, r) for i in items for r in i.responses if r.strategy == "stray"]
+    assert len(strays) > 0.9 * len(items)
+    feeling = {i.response("improved").text: i.privileged.fields["emotion"] for i in items}
+    known = [(i.privileged.fields["emotion"], feeling.get(r.text)) for i, r in strays]
+    assert sum(theirs is not None for _, theirs in known) > 0.9 * len(known)
+    assert all(mine != theirs for mine, theirs in known)
+    assert all(r.rating == 1 for _, r in strays)

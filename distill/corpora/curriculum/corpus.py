@@ -1,4 +1,8 @@
-"""The curriculum as a corpus: `count` dialogues, nearly all of them for training."""
+"""The curriculum as a corpus: `count` dialogues, nearly all of them for training.
+
+Besides the three grades a dialogue has a `stray` reply: well made, and to somebody who feels
+something else. Who prefers the improved one to it has to listen.
+"""
 
 import itertools
 from collections.abc import Iterator
@@ -12,6 +16,7 @@ from distill.corpora.item import Item
 from distill.corpora.reading import Reading, Request
 from distill.corpora.starter import RATINGS
 
+STRAY, STRAY_RATING = "stray", 1
 SHARE = {"train": 0.96, "valid": 0.02, "test": 0.02}
 
 
@@ -34,26 +39,30 @@ def digest() -> str:
 
 def curriculum_items(count: int, seed: int = 0) -> Iterator[Item]:
     for split in SPLITS:
-        for example in itertools.islice(examples(seed, split), round(count * SHARE[split])):
-            yield item_of(example)
+        stream = itertools.islice(examples(seed, split), round(count * SHARE[split]) + 1)
+        for example, neighbor in itertools.pairwise(stream):
+            yield item_of(example, neighbor)
 
 
-def item_of(example: Example) -> Item:
-    return Item(
-        dialogue=Dialogue(
-            id=example.id, source="curriculum", turns=list(example.turns), split=example.split
-        ),
-        privileged=Privileged(dialogue_id=example.id, fields=dict(example.privileged)),
-        responses=tuple(
-            Response(
-                id=f"{example.id}/{grade}",
-                dialogue_id=example.id,
-                text=example.replies[grade],
-                author="curriculum",
-                strategy=grade,
-                improves=f"{example.id}/direct" if grade == "improved" else None,
-                rating=rating,
-            )
-            for grade, rating in RATINGS.items()
-        ),
+def item_of(example: Example, neighbor: Example) -> Item:
+    """A dialogue with its graded replies; what was said to the neighbor is the stray one."""
+    dialogue = Dialogue(
+        id=example.id, source="curriculum", turns=list(example.turns), split=example.split
     )
+    privileged = Privileged(dialogue_id=example.id, fields=dict(example.privileged))
+    replies = [(grade, example.replies[grade], rating) for grade, rating in RATINGS.items()]
+    if neighbor.emotion != example.emotion:
+        replies.append((STRAY, neighbor.replies["improved"], STRAY_RATING))
+    responses = (
+        Response(
+            id=f"{example.id}/{grade}",
+            dialogue_id=example.id,
+            text=text,
+            author="curriculum",
+            strategy=grade,
+            improves=f"{example.id}/direct" if grade == "improved" else None,
+            rating=rating,
+        )
+        for grade, text, rating in replies
+    )
+    return Item(dialogue=dialogue, privileged=privileged, responses=tuple(responses))

@@ -90,7 +90,7 @@ class Ledger:
         with refusing(path, self.database):
             self.database.execute("PRAGMA journal_mode = WAL")
             self.database.execute("PRAGMA synchronous = FULL")
-            self.database.executescript(SCHEMA)
+            self.database.executescript(f"BEGIN IMMEDIATE; {SCHEMA} COMMIT;")
 
     def find(self, key: str, *, retry_outcomes: bool = False) -> Reply | None:
         """The reply of a finished call; with `retry_outcomes` only one that is an answer."""

@@ -4,9 +4,12 @@ In: a folder with `train.txt`, `valid.txt`, `test.txt`, or one such file: one JS
 line. Out: one dialogue a conversation (the seeker is the user, the supporter the assistant),
 which ends with the last turn of the seeker that the supporter replies to; that reply is a
 response by "human". Privileged: situation, emotion, problem, intensities before and after, the
-supporter's strategies, and as `next` the turns after the reply. Refused: rows that do not fit.
+supporter's strategies, as `strategy` those of the reply, and as `next` the turns after the reply.
+Refused: rows that do not fit.
 """
 
+import itertools
+from collections.abc import Iterable
 from typing import Literal
 
 from pydantic import BaseModel, Field
@@ -85,7 +88,8 @@ def item_of(dialogue: Dialogue, row: Conversation, reply: Turn, later: list[Turn
         "experience": row.experience_type,
         "intensity_before": survey.get("initial_emotion_intensity", ""),
         "intensity_after": survey.get("final_emotion_intensity", ""),
-        "strategies": "; ".join(t.strategy for t in row.dialog if t.strategy),
+        "strategy": strategies_of(last_reply(row.dialog)),
+        "strategies": strategies_of(row.dialog),
         "next": as_text(later, "seeker", "supporter"),
     }
     name = dialogue.id
@@ -94,3 +98,13 @@ def item_of(dialogue: Dialogue, row: Conversation, reply: Turn, later: list[Turn
         Privileged(dialogue_id=name, fields={key: text for key, text in fields.items() if text}),
         (Response(id=f"{name}/human", dialogue_id=name, text=reply.content, author="human"),),
     )
+
+
+def last_reply(said: Iterable[Utterance]) -> list[Utterance]:
+    """What the supporter says in a row, the last time that the seeker has spoken before."""
+    runs = [list(run) for _, run in itertools.groupby(said, key=lambda one: one.speaker)]
+    return next((run for run in reversed(runs[1:]) if run[0].speaker == "sys"), [])
+
+
+def strategies_of(said: Iterable[Utterance]) -> str:
+    return "; ".join(one.strategy for one in said if one.strategy)

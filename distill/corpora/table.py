@@ -36,6 +36,12 @@ CORPORA = {
         "EmpatheticDialogues, JSON lines or the official CSV",
     ),
     "esconv": Corpus("distill.corpora.esconv", "esconv=PATH", "ESConv, emotional support"),
+    "escot": Corpus(
+        "distill.corpora.escot", "escot=PATH", "ESD-CoT, support with a chain of thought"
+    ),
+    "cicero": Corpus(
+        "distill.corpora.cicero", "cicero=PATH", "CICERO v2, what people infer in dialogues"
+    ),
     "messages": Corpus(
         "distill.corpora.messages", "messages=FILE", "JSON lines with OpenAI-style messages"
     ),

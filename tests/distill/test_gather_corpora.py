@@ -117,6 +117,7 @@ def test_a_seeker_speaks_first_and_strategies_are_for_the_teacher_only(tmp_path)
         "problem": "job crisis",
         "experience": "Current Experience",
         "intensity_before": "4",
+        "strategy": "Reflection of feelings; Question",
         "strategies": "Question; Reflection of feelings; Question",
         "next": "Seeker: A friend1, I think.",
     }

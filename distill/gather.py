@@ -3,15 +3,16 @@
 In: names of corpora, `NAME=PATH` for those that are read from files. Out: a folder with
 `dialogues.jsonl`, `privileged.jsonl`, `responses.jsonl` and `gather.json`. Refused: a corpus
 that is not known, files that are not there, broken rows (all of them named once); then nothing
-is written.
+is written. Items wait on a temporary file: a corpus of any size takes the same memory.
 
 Every conversation is in one split only. When two corpora hold the same one, it is kept once: in
 the split that comes last in train, valid, test, and there with the most responses. Then
 near-duplicates across splits go.
 """
 
+import itertools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,12 +22,13 @@ import typer
 from distill.core.command import Outcome, command
 from distill.core.errors import BadInput
 from distill.core.folder import replacing_folder
-from distill.core.jsonl import Problems, write_json, write_jsonl
+from distill.core.jsonl import Problems, write_json, write_lines
 from distill.core.progress import say
 from distill.core.records import SPLITS
 from distill.corpora.item import Item
-from distill.corpora.near_duplicates import RANK, THRESHOLD, drop_near_duplicates
+from distill.corpora.near_duplicates import RANK, THRESHOLD, near_duplicates
 from distill.corpora.reading import Reading, Request
+from distill.corpora.shelf import Row, Shelf, item_of
 from distill.corpora.statistics import analyse, tables
 from distill.corpora.table import CORPORA, reader
 
@@ -35,11 +37,28 @@ KNOWN = "; ".join(f"{corpus.usage} ({corpus.help})" for corpus in CORPORA.values
 
 
 @dataclass(frozen=True)
+class Kept:
+    """The items of a shelf without the places that were dropped."""
+
+    shelf: Shelf
+    dropped: Collection[int]
+
+    def lines(self) -> Iterator[Row]:
+        return self.shelf.lines(lambda place: place not in self.dropped)
+
+    def __iter__(self) -> Iterator[Item]:
+        return map(item_of, self.lines())
+
+    def __len__(self) -> int:
+        return len(self.shelf) - len(self.dropped)
+
+
+@dataclass(frozen=True)
 class Gathered:
     """The items that were kept, all that were read, and what `gather.json` says of them."""
 
-    items: list[Item]
-    everything: list[Item]
+    items: Kept
+    everything: Shelf
     report: dict[str, Any]
 
 
@@ -53,29 +72,34 @@ def gather(sources: Sequence[str], request: Request | None = None) -> Gathered:
         wanted = replace(request, path=Path(path) if path else None)
         readings[source] = reader(name)(wanted, problems)
     problems.refuse()
-    found = [item for reading in readings.values() for item in reading.items]
-    once = once_each(found)
-    kept, near = drop_near_duplicates(once)
-    if not kept:
+    once = once_each([reading.items for reading in readings.values()])
+    dropped = near_duplicates(once.said)
+    kept = Kept(once, dropped.keys())
+    if not len(kept):
         raise BadInput(f"no dialogues in {', '.join(sources)}; nothing was written")
+    near = {once.name_at(a): once.name_at(b) for a, b in dropped.items()}
+    found = sum(len(reading.items) for reading in readings.values())
     report = {
         "corpora": [described(source, reading) for source, reading in readings.items()],
         "counts": counts_of(kept),
-        "repeated_conversations": len(found) - len(once),
+        "repeated_conversations": found - len(once),
         "near_duplicates": {"threshold": THRESHOLD, "removed": len(near), "near_to": near},
         "seed": request.seed,
     }
     return Gathered(kept, once, report)
 
 
-def once_each(items: Sequence[Item]) -> list[Item]:
+def once_each(readings: Sequence[list[Item] | Shelf]) -> Shelf:
     """One item for each conversation: of the latest split, with most responses, named first."""
-    best: dict[str, Item] = {}
-    for item in items:
-        other = best.get(item.dialogue.id)
-        if other is None or weight(item) > weight(other):
-            best[item.dialogue.id] = item
-    return list(best.values())
+    if len(readings) == 1 and isinstance(readings[0], Shelf):
+        return readings[0]
+    best = Shelf()
+    for item in itertools.chain.from_iterable(readings):
+        if (other := best.find(item.dialogue.id)) is None:
+            best.append(item)
+        elif weight(item) > weight(other[1]):
+            best.put(other[0], item)
+    return best
 
 
 def weight(item: Item) -> tuple[int, int]:
@@ -92,7 +116,7 @@ def described(source: str, reading: Reading) -> dict[str, Any]:
     }
 
 
-def counts_of(items: Sequence[Item]) -> dict[str, dict[str, int]]:
+def counts_of(items: Iterable[Item]) -> dict[str, dict[str, int]]:
     """Dialogues by source and split, with the responses that they have."""
     counts: dict[str, Counter[str]] = {}
     for item in items:
@@ -108,9 +132,9 @@ def write(gathered: Gathered, out: Path) -> None:
     """Write the folder whole or not at all."""
     items = gathered.items
     with replacing_folder(out, FILES) as folder:
-        write_jsonl(folder / "dialogues.jsonl", (item.dialogue for item in items))
-        write_jsonl(folder / "privileged.jsonl", (i.privileged for i in items if i.privileged))
-        write_jsonl(folder / "responses.jsonl", (r for item in items for r in item.responses))
+        write_lines(folder / "dialogues.jsonl", (dialogue for dialogue, _, _ in items.lines()))
+        write_lines(folder / "privileged.jsonl", (p for _, p, _ in items.lines() if p))
+        write_lines(folder / "responses.jsonl", (r for _, _, r in items.lines() if r))
         write_json(folder / "gather.json", gathered.report)
 
 
@@ -149,7 +173,7 @@ def run(
 
 def summary(gathered: Gathered, out: Path) -> str:
     report = gathered.report
-    splits = Counter(item.dialogue.split for item in gathered.items)
+    splits = {split: sum(c[split] for c in report["counts"].values()) for split in SPLITS}
     counted = ", ".join(f"{split} {splits[split]}" for split in SPLITS)
     removed = report["near_duplicates"]["removed"]
     return (

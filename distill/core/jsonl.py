@@ -17,7 +17,6 @@ from pydantic import BaseModel, ValidationError
 from distill.core.errors import BadInput, MissingInput
 
 Record = TypeVar("Record", bound=BaseModel)
-SHOWN_PROBLEMS = 20
 
 
 @contextmanager
@@ -52,15 +51,21 @@ def read_json(path: Path) -> Any:
 
 def write_jsonl(path: Path, records: Iterable[BaseModel | dict[str, Any]]) -> int:
     """Write one record a line and return how many there were."""
+    return write_lines(path, map(line_of, records))
+
+
+def write_lines(path: Path, lines: Iterable[str]) -> int:
     count = 0
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as lines:
-        for record in records:
-            value = (
-                record.model_dump(exclude_none=True) if isinstance(record, BaseModel) else record
-            )
-            lines.write(json.dumps(value, ensure_ascii=False) + "\n")
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        for line in lines:
+            file.write(line + "\n")
             count += 1
     return count
+
+
+def line_of(record: BaseModel | dict[str, Any]) -> str:
+    value = record.model_dump(exclude_none=True) if isinstance(record, BaseModel) else record
+    return json.dumps(value, ensure_ascii=False)
 
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, Any]]:
@@ -76,16 +81,23 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, Any]]:
 
 def read_jsonl(path: Path, kind: type[Record]) -> list[Record]:
     """Every record of a file; BadInput names every line that is broken."""
-    records, problems = [], Problems()
+    problems = Problems()
+    records = list(each_record(path, kind, problems))
+    problems.refuse()
+    return records
+
+
+def each_record(path: Path, kind: type[Record], problems: "Problems") -> Iterator[Record]:
+    """The records of a file one by one; broken lines go to `problems`."""
     for number, value in numbered_lines(path):
         try:
             if isinstance(value, ValueError):
                 raise value
-            records.append(kind.model_validate(value))
+            record = kind.model_validate(value)
         except ValueError as error:
             problems.add(f"{path}:{number}: {plain_reason(error)}")
-    problems.refuse()
-    return records
+        else:
+            yield record
 
 
 class Problems:
@@ -101,12 +113,10 @@ class Problems:
         """Raise BadInput when there is any problem."""
         if not self.lines:
             return
-        shown = self.lines[:SHOWN_PROBLEMS]
-        more = len(self.lines) - len(shown)
-        tail = [f"... and {more} more"] if more else []
-        count = len(self.lines)
-        head = f"{count} broken line{'s' * (count > 1)}; mend or delete, nothing was written:"
-        raise BadInput("\n  ".join([head, *shown, *tail]) if count > 1 else f"{shown[0]}; {ADVICE}")
+        if len(self.lines) == 1:
+            raise BadInput(f"{self.lines[0]}; {ADVICE}")
+        head = f"{len(self.lines)} broken lines; mend or delete, nothing was written:"
+        raise BadInput("\n  ".join([head, *self.lines]))
 
 
 ADVICE = "mend or delete that line, nothing was written"

@@ -1,5 +1,8 @@
 """Length distributions, in words: one home for what `gather --stats` and the card report."""
 
+import bisect
+import itertools
+from collections import Counter
 from collections.abc import Iterable
 
 Distribution = dict[str, float]
@@ -12,14 +15,19 @@ def words_in(text: str) -> int:
 
 def distribution(lengths: Iterable[int]) -> Distribution:
     """Count, mean, quantiles (nearest rank) and extremes; only the count when there is nothing."""
-    ordered = sorted(lengths)
-    count = len(ordered)
+    counted = sorted(Counter(lengths).items())
+    count = sum(n for _, n in counted)
     if not count:
         return {"count": 0}
+    ranks = list(itertools.accumulate(n for _, n in counted))
+
+    def at(rank: int) -> int:
+        return counted[bisect.bisect_right(ranks, rank)][0]
+
     return {
         "count": count,
-        "mean": round(sum(ordered) / count, 2),
-        "min": ordered[0],
-        **{name: ordered[round(share * (count - 1))] for name, share in QUANTILES.items()},
-        "max": ordered[-1],
+        "mean": round(sum(length * n for length, n in counted) / count, 2),
+        "min": counted[0][0],
+        **{name: at(round(share * (count - 1))) for name, share in QUANTILES.items()},
+        "max": counted[-1][0],
     }

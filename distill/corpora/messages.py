@@ -23,6 +23,7 @@ from distill.corpora.reading import (
     read_rows,
     required_path,
 )
+from distill.corpora.shelf import Shelf
 
 NAME = "messages"
 HINT = 'each line an object like {"messages": [{"role": "user", "content": "..."}]}'
@@ -78,17 +79,16 @@ def read(request: Request, problems: Problems) -> Reading:
     path = required_path(request, NAME, HINT)
     if not path.is_file():
         raise BadInput(f"{path} is a folder; name one file of JSON lines: messages=FILE")
-    found: dict[str, Item] = {}
+    shelf = Shelf()
     for number, row in read_rows(path, MessagesRow, problems):
         item = item_of(row)
-        known = found.get(item.dialogue.id)
-        if known is None:
-            found[item.dialogue.id] = item
-        elif known.dialogue != item.dialogue:
+        if (found := shelf.find(item.dialogue.id)) is None:
+            shelf.append(item)
+        elif found[1].dialogue != item.dialogue:
             problems.add(f"{path}:{number}: id {item.dialogue.id} is that of another dialogue")
         else:
-            found[item.dialogue.id] = joined(known, item)
-    return Reading(list(found.values()), digests_of([path]))
+            shelf.put(found[0], joined(found[1], item))
+    return Reading(shelf, digests_of([path]))
 
 
 def item_of(row: MessagesRow) -> Item:

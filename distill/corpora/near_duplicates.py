@@ -2,71 +2,79 @@
 
 In: items. Out: the items to keep, and for each one dropped the item that it is too near to.
 Two dialogues are near when the pairs of neighbouring words in what their users say overlap
-with a Jaccard index of `THRESHOLD` or more. No pair is missed and none is estimated: rare
-pairs of words are looked up first, and sets that share at least t of their union must share
-one of their n - ceil(t n) + 1 rarest members (prefix filtering, Bayardo, Ma and Srikant 2007,
-"Scaling up all pairs similarity search"). A library would be datasketch (MinHash, an estimate,
-with numpy and scipy) in a command that otherwise needs neither.
+with a Jaccard index of `THRESHOLD` or more; `similar_sets` says how they are found.
 """
 
 import itertools
-import math
 import re
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 
-from distill.core.records import SPLITS
+from distill.core.records import SPLITS, Split, Turn
 from distill.corpora.item import Item
+from distill.corpora.similar_sets import Members, Rarity, SimilarSets, jaccard, members_of
+
+__all__ = ["THRESHOLD", "drop_near_duplicates", "jaccard", "near_duplicates"]
 
 THRESHOLD = 0.5
 WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
+Said = Callable[[Split], Iterable[tuple[int, str]]]
 RANK = {split: rank for rank, split in enumerate(SPLITS)}
-Shingles = frozenset[tuple[str, ...]]
+# How rare a pair of words is, is counted on so many dialogues at most.
+COUNTED = 50_000
 
 
-def shingles_of(item: Item) -> Shingles:
-    """Pairs of neighbouring words of the user's turns, with the edges marked."""
-    said = " ".join(turn.content for turn in item.dialogue.turns if turn.role == "user")
-    words = ["", *WORD.findall(said.replace("\u2019", "'").casefold()), ""]
-    return frozenset(itertools.pairwise(words))
+def words_of(text: str) -> list[str]:
+    return WORD.findall(text.replace("\u2019", "'").casefold())
 
 
-def jaccard(left: Shingles, right: Shingles) -> float:
-    shared = len(left & right)
-    return shared / (len(left) + len(right) - shared)
+def word_pairs(text: str) -> Members:
+    """Pairs of neighbouring words, with the edges marked."""
+    return members_of(itertools.pairwise(["", *words_of(text), ""]))
+
+
+def said_by_user(turns: Iterable[Turn]) -> str:
+    return " ".join(turn.content for turn in turns if turn.role == "user")
+
+
+def shingles_of(item: Item) -> Members:
+    """Pairs of neighbouring words of the user's turns."""
+    return word_pairs(said_by_user(item.dialogue.turns))
+
+
+def near_duplicates(said: Said, threshold: float = THRESHOLD) -> dict[int, int]:
+    """Places of what is near to a split that comes later in train, valid, test; never within one.
+
+    `said` gives place and text of a split, and is asked twice. From test down to train, so that
+    a dropped dialogue drops nothing itself.
+    """
+    rarity = Rarity()
+    every = itertools.chain.from_iterable(said(split) for split in reversed(SPLITS))
+    for _, text in itertools.islice(every, COUNTED):
+        rarity.see(word_pairs(text))
+    dropped: dict[int, int] = {}
+    with closing(SimilarSets(threshold, rarity)) as posted:
+        for split in reversed(SPLITS):
+            rank = RANK[split]
+            for place, text in said(split):
+                shingles = word_pairs(text)
+                if (found := posted.near(shingles, above=rank)) is not None:
+                    dropped[place] = found
+                elif rank:
+                    posted.post(place, shingles, part=rank)
+    return dropped
 
 
 def drop_near_duplicates(
     items: Sequence[Item], threshold: float = THRESHOLD
 ) -> tuple[list[Item], dict[str, str]]:
-    """Drop what is near to a split that comes later in train, valid, test; never within one."""
-    shingles = [shingles_of(item) for item in items]
-    prefixes = list(rarest(shingles, threshold))
-    ranks = [RANK[item.dialogue.split] for item in items]
-    index: dict[tuple[str, ...], list[int]] = {}
-    dropped: dict[int, int] = {}
-    # From test down to train, so that a dropped dialogue drops nothing itself.
-    for rank in sorted(RANK.values(), reverse=True):
-        mine = [place for place in range(len(items)) if ranks[place] == rank]
-        for place in mine:
-            near = {found for pair in prefixes[place] for found in index.get(pair, ())}
-            for found in sorted(near):
-                if jaccard(shingles[place], shingles[found]) >= threshold:
-                    dropped[place] = found
-                    break
-        if rank:
-            for place in mine:
-                if place not in dropped:
-                    for pair in prefixes[place]:
-                        index.setdefault(pair, []).append(place)
+    """The items that stay, and the id that each dropped id is near to."""
+
+    def said(split: Split) -> Iterator[tuple[int, str]]:
+        for place, item in enumerate(items):
+            if item.dialogue.split == split:
+                yield place, said_by_user(item.dialogue.turns)
+
+    dropped = near_duplicates(said, threshold)
     kept = [item for place, item in enumerate(items) if place not in dropped]
     return kept, {items[a].dialogue.id: items[b].dialogue.id for a, b in dropped.items()}
-
-
-def rarest(shingles: Sequence[Shingles], threshold: float) -> Iterator[list[tuple[str, ...]]]:
-    """The members of each set that a set near to it must share one of."""
-    seen = Counter(pair for pairs in shingles for pair in pairs)
-    for pairs in shingles:
-        # The margin keeps a product such as 0.6 * 5 from being rounded up to 4.
-        length = len(pairs) - math.ceil(threshold * len(pairs) - 1e-9) + 1
-        yield sorted(pairs, key=lambda pair: (seen[pair], pair))[:length]

@@ -16,6 +16,7 @@ from distill.core.errors import BadInput, MissingInput
 from distill.core.jsonl import Problems, numbered_lines, plain_reason, sha256_of
 from distill.core.records import Turn
 from distill.corpora.item import Item
+from distill.corpora.shelf import Shelf
 
 Row = TypeVar("Row", bound=BaseModel)
 
@@ -32,9 +33,12 @@ class Request:
 
 @dataclass
 class Reading:
-    """Items in the order of the source, digests by file name, counts of what was left out."""
+    """Items in the order of the source, digests by file name, counts of what was left out.
 
-    items: list[Item] = field(default_factory=list)
+    A corpus of any size keeps its items on a shelf; those that fit in memory are a list.
+    """
+
+    items: list[Item] | Shelf = field(default_factory=list)
     files: dict[str, str] = field(default_factory=dict)
     left_out: Counter[str] = field(default_factory=Counter)
     remarks: list[str] = field(default_factory=list)

@@ -5,8 +5,9 @@ In: items. Out: `analyse` gives plain data for --json, `tables` the same for peo
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from rich.table import Table
 
@@ -19,22 +20,54 @@ RATINGS = (1, 2, 3)
 EMOTION_COLUMNS = 4
 
 
-def analyse(items: Sequence[Item]) -> dict[str, Any]:
+class Items(Protocol):
+    """Items that can be gone through again and again: a list, or a shelf."""
+
+    def __iter__(self) -> Iterator[Item]: ...
+
+    def __len__(self) -> int: ...
+
+
+@dataclass
+class Tally:
+    """What is counted of one responder: words and ratings, each with how often."""
+
+    words: Counter[int] = field(default_factory=Counter)
+    ratings: Counter[int] = field(default_factory=Counter)
+
+    def add(self, response: Response) -> None:
+        self.words[words_in(response.text)] += 1
+        if response.rating:
+            self.ratings[response.rating] += 1
+
+    def result(self) -> dict[str, Any]:
+        rated = self.ratings.total()
+        total = sum(rating * count for rating, count in self.ratings.items())
+        return {
+            "responses": self.words.total(),
+            "words": distribution(self.words.elements()),
+            "ratings": {str(rating): self.ratings[rating] for rating in RATINGS},
+            "mean_rating": round(total / rated, 3) if rated else None,
+        }
+
+
+def analyse(items: Items) -> dict[str, Any]:
     """Splits, lengths in words, emotions, ratings per responder, the human against each."""
     names = responder_names(items)
-    notes = [item.privileged.fields.get("emotion", "") for item in items if item.privileged]
-    said = [[t.content for t in i.dialogue.turns if t.role == "user"] for i in items]
-    by_responder: dict[str, list[Response]] = {}
+    splits = Counter(item.dialogue.split for item in items)
+    notes = (item.privileged.fields.get("emotion", "") for item in items if item.privileged)
+    said = ([t.content for t in i.dialogue.turns if t.role == "user"] for i in items)
+    responders: dict[str, Tally] = {}
     for item in items:
         for response in item.responses:
-            by_responder.setdefault(names[label(response)], []).append(response)
+            responders.setdefault(names[label(response)], Tally()).add(response)
     return {
         "dialogues": len(items),
-        "splits": {s: sum(item.dialogue.split == s for item in items) for s in SPLITS},
+        "splits": {split: splits[split] for split in SPLITS},
         "emotions": dict(Counter(filter(None, notes)).most_common()),
         "turns": distribution(len(item.dialogue.turns) for item in items),
         "user_words": distribution(sum(map(words_in, texts)) for texts in said),
-        "responders": {name: responder_of(found) for name, found in by_responder.items()},
+        "responders": {name: tally.result() for name, tally in responders.items()},
         "human_against": human_against(items, names),
         "fewer_than_two_good": fewer_than_two_good(items),
     }
@@ -44,7 +77,7 @@ def label(response: Response) -> tuple[str, str | None]:
     return response.author, response.strategy
 
 
-def responder_names(items: Sequence[Item]) -> dict[tuple[str, str | None], str]:
+def responder_names(items: Items) -> dict[tuple[str, str | None], str]:
     """An author's name, with the strategy where one author has several."""
     labels = {label(response): None for item in items for response in item.responses}
     authors = Counter(author for author, _ in labels)
@@ -54,18 +87,8 @@ def responder_names(items: Sequence[Item]) -> dict[tuple[str, str | None], str]:
     }
 
 
-def responder_of(responses: Sequence[Response]) -> dict[str, Any]:
-    ratings = [response.rating for response in responses if response.rating]
-    return {
-        "responses": len(responses),
-        "words": distribution(words_in(response.text) for response in responses),
-        "ratings": {str(rating): ratings.count(rating) for rating in RATINGS},
-        "mean_rating": round(sum(ratings) / len(ratings), 3) if ratings else None,
-    }
-
-
 def human_against(
-    items: Sequence[Item], names: Mapping[tuple[str, str | None], str]
+    items: Items, names: Mapping[tuple[str, str | None], str]
 ) -> dict[str, dict[str, Any]]:
     """How often the human's rating is better than, equal to, worse than that of each responder.
 
@@ -89,7 +112,7 @@ def compared(table: Counter[tuple[int, int]]) -> dict[str, Any]:
     }
 
 
-def rated_by_people(items: Sequence[Item]) -> Iterator[tuple[int, list[Response]]]:
+def rated_by_people(items: Items) -> Iterator[tuple[int, list[Response]]]:
     """The human's rating and the other responses, where the human's response has a rating."""
     for item in items:
         human = next((r for r in item.responses if r.author == HUMAN), None)
@@ -97,16 +120,19 @@ def rated_by_people(items: Sequence[Item]) -> Iterator[tuple[int, list[Response]
             yield human.rating, [r for r in item.responses if r is not human]
 
 
-def fewer_than_two_good(items: Sequence[Item]) -> dict[str, int]:
+def fewer_than_two_good(items: Items) -> dict[str, int]:
     """The dialogues of the paper's test rule, among its five responders where they are there."""
-    pairs = list(rated_by_people(items))
-    present = {response.author for _, others in pairs for response in others} | {HUMAN}
+    present = {r.author for _, others in rated_by_people(items) for r in others} | {HUMAN}
     counted = PAPER if present >= PAPER else present
-    few = sum(
-        (human == GOOD) + sum(r.rating == GOOD and r.author in counted for r in others) < 2
-        for human, others in pairs
+    good = Counter(
+        (human == GOOD) + sum(r.rating == GOOD and r.author in counted for r in others)
+        for human, others in rated_by_people(items)
     )
-    return {"dialogues": few, "of": len(pairs), "responders": len(counted) if pairs else 0}
+    return {
+        "dialogues": good[0] + good[1],
+        "of": good.total(),
+        "responders": len(counted) if good else 0,
+    }
 
 
 def tables(found: Mapping[str, Any]) -> Iterator[Table | str]:

@@ -103,6 +103,8 @@ def test_improved_llm_divides_the_dialogues_and_prefers_the_improvement_to_the_h
     pairs = RULES["improved-llm"].take(alone, None).pairs
     assert pairs == ([] if seen["d0"] else [tuple(alone[::-1])])
     assert RULES["improved-llm"].take([human, draft, over_human], None) == Taught()
+    curated = [one.model_copy(update={"dialogue_id": "d0"}) for one in (human, better)]
+    assert RULES["improved-llm"].take(curated, None) != Taught()
 
 
 def test_one_strategy_leaves_what_others_improved_out():

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from distill.core.chat.retrying import Passing, with_retries
 from distill.core.chat.seam import Messages, RefusedRequest, Reply, Sampling
-from distill.core.chat.sharing import LOOPBACK, Sharing
+from distill.core.chat.sharing import LOOPBACK, Sharing, closed_with
 from distill.core.errors import BadInput, MissingExtra, Unavailable
 from distill.core.progress import say
 
@@ -60,7 +60,7 @@ class GeminiChat:
     def clients(self) -> Mapping[str, Any]:
         """The official client of each address; the first place where a key can be missing."""
         key = self.api_key or key_of_environment()
-        return {url: client_of(url, key, self.timeout_s) for url in self.urls}
+        return closed_with(self, {url: client_of(url, key, self.timeout_s) for url in self.urls})
 
     @property
     def client(self) -> Any:

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from distill.core.chat.seam import Messages, RefusedRequest, Reply, Sampling
-from distill.core.chat.sharing import LOOPBACK, Sharing
+from distill.core.chat.sharing import LOOPBACK, Sharing, closed_with
 from distill.core.errors import BadInput, MissingExtra, Unavailable
 
 HOSTED = "https://api.openai.com/v1"
@@ -59,7 +59,7 @@ class OpenAIChat:
     @cached_property
     def clients(self) -> Mapping[str, Any]:
         """The official client of each address; the first place where a key can be missing."""
-        return {url: self.client_of(url) for url in self.urls}
+        return closed_with(self, {url: self.client_of(url) for url in self.urls})
 
     @property
     def client(self) -> Any:

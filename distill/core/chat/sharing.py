@@ -6,9 +6,10 @@ In: base URLs. Out: `turn()`, a context that yields one of them. An address that
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from distill.core.errors import Unavailable
 from distill.core.progress import say
@@ -16,6 +17,17 @@ from distill.core.progress import say
 REST_S = 30.0
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 Answer = TypeVar("Answer")
+
+
+def closed_with(owner: object, clients: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The clients, whose connections are closed when their owner is no more."""
+    weakref.finalize(owner, close_all, list(clients.values()))
+    return clients
+
+
+def close_all(clients: Sequence[Any]) -> None:
+    for client in clients:
+        client.close()
 
 
 class Sharing:

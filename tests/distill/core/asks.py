@@ -7,6 +7,7 @@ from distill.core.asking import Ask
 from distill.core.chat import Messages, Reply, Sampling, ScriptedChat
 
 LIMIT = Sampling(max_tokens=20)
+ROOM = Sampling(max_tokens=200)
 
 
 def ask(text: str, id: str | None = None, sampling: Sampling = LIMIT) -> Ask:
@@ -14,8 +15,8 @@ def ask(text: str, id: str | None = None, sampling: Sampling = LIMIT) -> Ask:
     return Ask(id or text, messages, sampling, prompt="direct", prompt_digest="d1")
 
 
-def asks(count: int) -> list[Ask]:
-    return [ask(f"question {number}") for number in range(count)]
+def asks(count: int, sampling: Sampling = LIMIT) -> list[Ask]:
+    return [ask(f"question {number}", sampling=sampling) for number in range(count)]
 
 
 def reply(text: str = "I hear you.", finish_reason: str = "stop", tokens: int = 4) -> Reply:

@@ -67,11 +67,13 @@ class Batching:
     chat: Chat
     ledger: Ledger
     missing: dict[str, Ask] = field(default_factory=dict)
+    found: int = 0
 
     def __call__(self, asks: Iterable[Ask]) -> Iterator[Asked]:
         for ask in asks:
             key = key_of(ask, self.chat)
             if reply := self.ledger.find(key):
+                self.found += 1
                 yield Asked(ask, reply, True, None)
             else:
                 self.missing.setdefault(key, ask)

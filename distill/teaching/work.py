@@ -103,16 +103,14 @@ def through(job: Job, answerer: Answerer) -> Done:
     for phase in job.phases:
         tasks = phase.tasks(done.folder)
         done.tasks += len(tasks)
-        found: dict[str, Finished[Any]] = {}
-        for one in track(walk(tasks, answerer), f"{job.verb}", len(tasks)):
-            if isinstance(one, Finished):
-                found[one.name] = one
-                done.prompts |= {prompt.name: prompt.digest for prompt in one.prompts}
-            else:
-                done.unanswered.append(one)
-        in_order = [found[task.name] for task in tasks if task.name in found]
-        done.finished += len(in_order)
-        done.folder = phase.merged(done.folder, in_order)
+        ended = {one.name: one for one in track(walk(tasks, answerer), job.verb, len(tasks))}
+        in_order = [ended[task.name] for task in tasks if task.name in ended]
+        finished = [one for one in in_order if isinstance(one, Finished)]
+        done.finished += len(finished)
+        done.unanswered += [one for one in in_order if isinstance(one, Unanswered)]
+        for one in finished:
+            done.prompts |= {prompt.name: prompt.digest for prompt in one.prompts}
+        done.folder = phase.merged(done.folder, finished)
     return done
 
 
@@ -128,7 +126,9 @@ def submitted(job: Job, service: Service, batching: Batching) -> Outcome:
     """Write when the ledger holds every answer; submit what it lacks otherwise."""
     done = through(job, batching)
     if not done.open:
-        return written(job, service, done, {"calls": 0})
+        return written(
+            job, service, done, {"calls": 0, "from_ledger": batching.found, "spent_usd": 0.0}
+        )
     raise NotImplementedError
 
 
@@ -163,10 +163,11 @@ def written(job: Job, service: Service, done: Done, spent: Mapping[str, Any]) ->
     done.folder.write(out, step, refusals)
     remark_on_unanswered(done, service)
     data = {"out": str(out), **step, **spent, "unanswered": [r.model_dump() for r in refusals]}
-    lines = f"{out}: {done.finished} of {done.tasks} answered; " + ", ".join(
-        f"{name} {value}" for name, value in spent.items()
+    line = (
+        f"{out}: {done.finished} of {done.tasks} answered, with {spent['calls']} calls for "
+        f"{spent['spent_usd']:.4f} dollars and {spent['from_ledger']} replies from the ledger"
     )
-    return Outcome(data, [table_of(job.verb, outcomes), lines], 1 if counts["failed"] else 0)
+    return Outcome(data, [table_of(job.verb, outcomes), line], 1 if counts["failed"] else 0)
 
 
 def table_of(verb: str, outcomes: Mapping[str, int]) -> Table:

@@ -14,6 +14,7 @@ from distill.core.batches.seam import Look, Result, State
 from distill.core.chat.gemini import GeminiChat
 from distill.core.chat.retrying import with_retries
 from distill.core.chat.seam import Messages, Sampling
+from distill.core.errors import BadInput
 from distill.core.jsonl import numbered_lines, replacing
 from distill.core.progress import say
 
@@ -123,9 +124,18 @@ class GeminiBatches:
         return self.once(call, self.chat.retries)
 
     def once(self, call: Callable[[], Answer], retries: int) -> Answer:
+        """As for a chat; what is not found here is a batch or a file, and no model."""
+        from google.genai import errors
+
         def plainly() -> Answer:
-            with self.chat.plain_errors(self.url):
-                return call()
+            try:
+                with self.chat.plain_errors(self.url):
+                    return call()
+            except BadInput as error:
+                cause = error.__cause__
+                if not isinstance(cause, errors.APIError) or cause.code != 404:
+                    raise
+                raise BadInput(f"{self.url} has no such batch or file: {cause.message}") from error
 
         return with_retries(plainly, retries, self.chat.sleep)
 

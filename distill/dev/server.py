@@ -7,8 +7,11 @@ In: an application and its `Service`. Out: a base URL that answers. Refused: a p
 import asyncio
 import json
 import os
+import signal
 import socket
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Self
 
 import typer
@@ -29,6 +32,14 @@ class Listener(uvicorn.Server):
         quiet: dict[str, Any] = {"log_config": None, "log_level": "error", "access_log": False}
         super().__init__(uvicorn.Config(app, timeout_graceful_shutdown=GRACE_S, **quiet))
         self.service, self.ready = service, ready
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Ctrl-C and SIGTERM end a command with exit code 0; in a thread there are none."""
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, self.handle_exit)
+        yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -92,7 +103,4 @@ class Server:
         line = json.dumps(told) if as_json else f"{name} at {self.base_url}"
         self.listener = Listener(self.app, self.service, lambda: typer.echo(line))
         with self.socket:
-            try:
-                self.listen()
-            except KeyboardInterrupt:
-                return
+            self.listen()

@@ -12,6 +12,7 @@ from typing import Any, Generic
 
 from rich.table import Table
 
+from distill.core.batches import Submission, submit
 from distill.core.chat import Chat, ScriptedChat
 from distill.core.chat.table import PROVIDERS, open_chat
 from distill.core.command import Outcome
@@ -34,6 +35,7 @@ from distill.teaching.steps import (
 )
 
 SHOWN = 5
+BATCHES = "batches"
 
 
 @dataclass(frozen=True)
@@ -126,10 +128,32 @@ def submitted(job: Job, service: Service, batching: Batching) -> Outcome:
     """Write when the ledger holds every answer; submit what it lacks otherwise."""
     done = through(job, batching)
     if not done.open:
-        return written(
-            job, service, done, {"calls": 0, "from_ledger": batching.found, "spent_usd": 0.0}
-        )
-    raise NotImplementedError
+        spent = {"calls": 0, "from_ledger": batching.found, "spent_usd": 0.0}
+        return written(job, service, done, spent)
+    folder = service.ledger.parent / BATCHES
+    sent = submit(
+        batching.missing.values(), batching.chat, batching.ledger, folder, service.terms()
+    )
+    data = {
+        "submitted": [record.id for record in sent.records],
+        "calls": sent.calls,
+        "on_their_way": sent.waiting,
+        "answered": done.finished,
+    }
+    return Outcome(data, come_back(sent, done, service))
+
+
+def come_back(sent: Submission, done: Done, service: Service) -> list[str]:
+    """What was submitted, and how to go on."""
+    named = f" ({', '.join(record.id for record in sent.records)})" if sent.records else ""
+    then = f"--ledger {service.ledger}"
+    return [
+        f"{sent.calls} calls submitted{named}, {sent.waiting} on their way already; "
+        f"{done.finished} of {done.tasks} are answered",
+        f"nothing was written yet: wait with `distill teach status {then}`, fetch the answers with "
+        f"`distill teach collect {then}`, and run the same command again; without --batch it asks "
+        "for what is missing at once",
+    ]
 
 
 def asked(job: Job, service: Service, calling: Calling) -> Outcome:

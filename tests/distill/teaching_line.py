@@ -1,13 +1,20 @@
-"""The teaching commands in a subprocess, a small data folder, and an endpoint that is watched."""
+"""The teaching commands, a small data folder, and an endpoint that is watched."""
 
+import io
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from types import MappingProxyType
+from unittest.mock import patch
 
+import pytest
+
+from distill.cli import COMMANDS
+from distill.core.command import Entry, main
 from distill.core.jsonl import read_jsonl, write_json, write_jsonl
 from distill.core.records import Dialogue, Privileged, Response, Turn
 from tests.distill.raw_corpora import story
@@ -17,9 +24,10 @@ ROOT = Path(__file__).parents[2]
 DRIVER = """
 from distill.cli import COMMANDS
 from distill.core.command import Entry, main
-verbs = {"teach": "distill.teach", "annotate": "distill.annotate", "improve": "distill.improve"}
-main("distill", "", {name: Entry(module, "") for name, module in verbs.items()} | COMMANDS)
+verbs = {name: Entry(f"distill.{name}", "") for name in ("teach", "annotate", "improve")}
+main("distill", "", verbs | COMMANDS)
 """
+VERBS = {name: Entry(f"distill.{name}", "") for name in ("teach", "annotate", "improve")}
 
 
 def argv(*words: object) -> list[str]:
@@ -31,8 +39,26 @@ def environment() -> dict[str, str]:
     return {k: v for k, v in os.environ.items() if not k.startswith(("OPENAI_", "GEMINI_"))}
 
 
-def run(*words: object) -> subprocess.CompletedProcess[str]:
+def process(*words: object) -> subprocess.CompletedProcess[str]:
+    """The command line in a process of its own, as a person starts it."""
     return subprocess.run(argv(*words), capture_output=True, text=True, cwd=ROOT, env=environment())
+
+
+def run(*words: object) -> subprocess.CompletedProcess[str]:
+    """The same in this process, which spares the start: `test_*_in_a_process` shows they agree."""
+    line = ["distill", *map(str, words)]
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        patch.object(sys, "argv", line),
+        patch.dict(os.environ, environment(), clear=True),
+        redirect_stdout(out),
+        redirect_stderr(err),
+        pytest.raises(SystemExit) as ended,
+    ):
+        main("distill", "", VERBS | COMMANDS)
+    return subprocess.CompletedProcess(
+        line, int(ended.value.code or 0), out.getvalue(), err.getvalue()
+    )
 
 
 def outcome(*words: object, exit_code: int = 0) -> dict:

@@ -6,7 +6,7 @@ import pytest
 
 from distill.core.jsonl import read_jsonl
 from distill.core.records import Privileged
-from tests.distill.teaching_line import data_folder, dialogue, outcome, prompts_of, refusal
+from tests.distill.teaching_line import data_folder, dialogue, outcome, process, prompts_of, refusal
 from tests.endpoint import StubEndpoint
 
 KEYS = ("feeling", "cause", "need", "next")
@@ -55,6 +55,13 @@ def test_only_lacking_fields_are_asked_for_and_known_ones_stay(data):
     }
     assert set(found["d2"]) == set(KEYS)
     assert "d3" not in found
+
+
+def test_annotating_in_a_process(data):
+    with StubEndpoint(script) as endpoint:
+        done = process(*annotate(data, endpoint))
+    assert done.returncode == 0, done.stderr
+    assert "2 of 2 answered" in done.stdout
 
 
 def test_an_answer_that_is_no_such_object_adds_nothing_and_is_listed(data):

@@ -10,6 +10,7 @@ from tests.distill.teaching_line import (
     dialogue,
     human,
     outcome,
+    process,
     prompts_of,
     refusal,
     responses_in,
@@ -55,6 +56,13 @@ def test_rated_responses_of_people_are_improved_and_name_their_original(data):
         (f"d{n}/human/gpt-x/naive", f"d{n}/human", "naive", "improve-naive") for n in range(3)
     ]
     assert all("<reply>\nOh, that is a pity" in text for text in prompts_of(endpoint.requests))
+
+
+def test_improving_in_a_process(data):
+    with StubEndpoint(script) as endpoint:
+        done = process(*improve(data, endpoint, "llm", "lacking-dimension"))
+    assert done.returncode == 0, done.stderr
+    assert "8 of 8 answered, with 12 calls" in done.stdout
 
 
 def test_only_the_wanted_ratings_are_improved(data):

@@ -1,5 +1,6 @@
 """`distill teach responses` through the real client library, against an endpoint on loopback."""
 
+import json
 import subprocess
 
 import pytest
@@ -16,6 +17,7 @@ from tests.distill.teaching_line import (
     environment,
     human,
     outcome,
+    process,
     prompts_of,
     refusal,
     responses_in,
@@ -56,6 +58,15 @@ def test_every_dialogue_but_the_tested_ones_gets_a_response(data):
     assert (first.prompt, first.prompt_digest) == (prompt.name, prompt.digest)
     assert first.author_version == "gpt-x-2"
     assert first.reasoning is None
+
+
+def test_teaching_in_a_process(data):
+    with StubEndpoint(lambda text: "I would call you.") as endpoint:
+        done = process(*teach(data, endpoint, "--json"))
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["calls"] == 7
+        plain = process(*teach(data, endpoint))
+    assert "7 of 7 answered, with 0 calls for 0.0000 dollars and 7 replies" in plain.stdout
 
 
 def test_what_was_there_stays_and_gather_json_tells_what_was_done(data):

@@ -5,7 +5,7 @@ generateContent, models, files and batches until Ctrl-C; GET /counts tells what 
 Refused: rates that are none, a port in use.
 """
 
-from fastapi import FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 
 from distill.dev.faults import Faults
 from distill.dev.gemini_batches import GeminiBatches
@@ -34,8 +34,11 @@ class FakeGemini(Server):
 def application(service: Service) -> FastAPI:
     app = FastAPI(title="stand-in for Gemini", openapi_url=None)
     chats, files = GeminiChats(service), GeminiFiles()
-    for part in (chats, files, GeminiBatches(chats, files)):
-        part.routes(app)
+    chats.routes(app)
+    for part in (files, GeminiBatches(chats, files)):
+        router = APIRouter(dependencies=[Depends(chats.trouble)])
+        part.routes(router)
+        app.include_router(router)
     return app
 
 

@@ -5,7 +5,7 @@ chat completions, models, files and batches until Ctrl-C; GET /counts tells what
 Refused: rates that are none, a port in use.
 """
 
-from fastapi import FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 
 from distill.dev.faults import Faults
 from distill.dev.openai_batches import OpenAIBatches
@@ -36,8 +36,11 @@ class FakeOpenAI(Server):
 def application(service: Service) -> FastAPI:
     app = FastAPI(title="stand-in for OpenAI", openapi_url=None)
     chats, files = OpenAIChats(service), OpenAIFiles()
-    for part in (chats, files, OpenAIBatches(chats, files)):
-        part.routes(app)
+    chats.routes(app)
+    for part in (files, OpenAIBatches(chats, files)):
+        router = APIRouter(dependencies=[Depends(chats.trouble)])
+        part.routes(router)
+        app.include_router(router)
     return app
 
 

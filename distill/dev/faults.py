@@ -23,7 +23,8 @@ class Faults:
 
     `timeout` accepts a request and never answers it. `expire` ends an OpenAI batch as expired, with
     that share of its rows not done, and is the share of Gemini batches that expire, which leaves
-    nothing of them. `fail_batch` is a share of batches, refused as a whole.
+    nothing of them. `fail_batch` is a share of batches, refused as a whole; `lose_batch` of batches
+    that are made while their client is told of a failure.
     `batch_looks` is how often a batch is looked at before it is done.
     """
 
@@ -39,13 +40,14 @@ class Faults:
     errors: float = 0.0
     expire: float = 0.0
     fail_batch: float = 0.0
+    lose_batch: float = 0.0
     batch_looks: int = 1
     retry_after_ms: int = 1000
     seed: int = 0
 
     def __post_init__(self) -> None:
         named = {field.name: getattr(self, field.name) for field in fields(self)}
-        for name in (*RATES, "expire", "fail_batch"):
+        for name in (*RATES, "expire", "fail_batch", "lose_batch"):
             if not 0 <= named[name] <= 1:
                 raise BadInput(f"{name} is {named[name]}; a rate lies between 0 and 1")
         for group in (("fail_429", "fail_500", "timeout"), ("block", "truncate", "empty")):
@@ -94,6 +96,9 @@ class Faults:
 
     def batch_fails(self, digest: str, attempt: int) -> bool:
         return self.draw("batch", digest, attempt) < self.fail_batch
+
+    def batch_lost(self, name: str) -> bool:
+        return self.draw("batch-lost", name, 0) < self.lose_batch
 
     def batch_expires(self, digest: str, attempt: int) -> bool:
         """For a service whose expired batches have no results at all."""

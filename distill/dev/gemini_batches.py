@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from distill.dev.answers import Asked
@@ -47,7 +47,7 @@ class GeminiBatches:
     files: GeminiFiles
     batches: dict[str, GeminiBatch] = field(default_factory=dict)
 
-    def routes(self, app: FastAPI) -> None:
+    def routes(self, app: APIRouter) -> None:
         app.add_api_route("/{version}/models/{call}", self.on_model, methods=["POST"])
         app.add_api_route("/{version}/batches", self.list, methods=["GET"])
         app.add_api_route("/{version}/batches/{name}", self.retrieve, methods=["GET"])
@@ -76,6 +76,8 @@ class GeminiBatches:
         operation = opened(name, model, either(batch, "displayName"))
         self.chats.service.count("batches")
         self.batches[name] = GeminiBatch(operation, model, rows, bool(file_name))
+        if self.chats.service.faults.batch_lost(name):
+            raise WireError(500, "The answer was lost, and the batch was made (injected).")
         return JSONResponse(operation)
 
     async def list(self, version: str) -> dict[str, Any]:

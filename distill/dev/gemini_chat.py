@@ -67,6 +67,15 @@ class GeminiChats:
         rows = [{"name": f"models/{name}", "displayName": name} for name in names]
         return JSONResponse({"models": rows})
 
+    async def trouble(self, request: Request) -> None:
+        """What may befall a request for files and batches before it is read."""
+        call = f"{request.method} {request.url.path}"
+        if "/models/" in call:
+            return
+        failed = await self.service.trouble(call, self.service.attempt(call), request)
+        if failed:
+            raise failure_of(failed, self.service.faults.retry_after_ms)
+
     async def counts(self) -> dict[str, int]:
         return self.service.shown()
 

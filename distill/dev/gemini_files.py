@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from distill.dev.wire import WireError, either, read_object
@@ -22,7 +22,7 @@ class GeminiFiles:
     contents: dict[str, bytes] = field(default_factory=dict)
     uploads: dict[str, tuple[dict[str, Any], bytearray]] = field(default_factory=dict)
 
-    def routes(self, app: FastAPI) -> None:
+    def routes(self, app: APIRouter) -> None:
         app.add_api_route("/upload/{version}/files", self.upload, methods=["POST"])
         app.add_api_route("/{version}/files", self.list, methods=["GET"])
         app.add_api_route("/{version}/files/{name}", self.retrieve, methods=["GET"])

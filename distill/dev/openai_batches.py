@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from distill.dev.answers import Asked
@@ -47,7 +47,7 @@ class OpenAIBatches:
     batches: dict[str, dict[str, Any]] = field(default_factory=dict)
     looks: dict[str, int] = field(default_factory=dict)
 
-    def routes(self, app: FastAPI) -> None:
+    def routes(self, app: APIRouter) -> None:
         app.add_api_route("/v1/batches", self.create, methods=["POST"])
         app.add_api_route("/v1/batches", self.list, methods=["GET"])
         app.add_api_route("/v1/batches/{name}", self.retrieve, methods=["GET"])
@@ -63,6 +63,8 @@ class OpenAIBatches:
         batch = fresh(f"batch_{len(self.batches) + 1:06d}", body)
         self.batches[batch["id"]] = batch
         self.looks[batch["id"]] = 0
+        if self.chats.service.faults.batch_lost(batch["id"]):
+            raise WireError(500, "The answer was lost, and the batch was made (injected).")
         return JSONResponse(batch)
 
     async def list(self) -> dict[str, Any]:

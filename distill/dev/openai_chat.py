@@ -60,6 +60,13 @@ class OpenAIChats:
         rows = [model_row(name) for name in names]
         return JSONResponse({"object": "list", "data": rows})
 
+    async def trouble(self, request: Request) -> None:
+        """What may befall a request for files and batches before it is read."""
+        call = f"{request.method} {request.url.path}"
+        failed = await self.service.trouble(call, self.service.attempt(call), request)
+        if failed:
+            raise failure_of(failed, self.service.faults.retry_after_ms)
+
     async def counts(self) -> dict[str, int]:
         return self.service.shown()
 

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from starlette.datastructures import UploadFile
 
@@ -22,7 +22,7 @@ class OpenAIFiles:
     described: dict[str, dict[str, Any]] = field(default_factory=dict)
     contents: dict[str, bytes] = field(default_factory=dict)
 
-    def routes(self, app: FastAPI) -> None:
+    def routes(self, app: APIRouter) -> None:
         app.add_api_route("/v1/files", self.upload, methods=["POST"])
         app.add_api_route("/v1/files", self.list, methods=["GET"])
         app.add_api_route("/v1/files/{name}", self.retrieve, methods=["GET"])

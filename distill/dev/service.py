@@ -48,12 +48,16 @@ class Service:
         self.count("requests")
         attempt = self.attempt(asked.digest)
         await asyncio.sleep(self.faults.latency_ms / 1000)
-        failure = self.faults.failure(asked.digest, attempt)
+        return await self.trouble(asked.digest, attempt, request) or self.given(asked, attempt)
+
+    async def trouble(self, digest: str, attempt: int, request: Request) -> Failure | None:
+        """How this attempt fails; one that is never answered returns when nobody waits for it."""
+        failure = self.faults.failure(digest, attempt)
         if failure:
             self.count(failure)
         if failure == "timeout":
             await self.hold(request)
-        return failure or self.given(asked, attempt)
+        return failure
 
     def attempt(self, digest: str) -> int:
         """The number of this attempt at a request, from 0."""

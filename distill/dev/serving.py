@@ -39,6 +39,9 @@ def serving(kind: Kind, name: str) -> Callable[..., None]:
         errors: Annotated[float, typer.Option(help="Share of a batch's rows with an error.")] = 0.0,
         expire: Annotated[float, typer.Option(help="Share of a batch's rows that expire.")] = 0.0,
         fail_batch: Annotated[float, typer.Option(help="Share of batches refused whole.")] = 0.0,
+        lose_batch: Annotated[
+            float, typer.Option(help="Share of batches made, and answered with a failure.")
+        ] = 0.0,
         batch_looks: Annotated[int, typer.Option(help="Looks until a batch is done.", min=0)] = 1,
         retry_after_ms: Annotated[
             int, typer.Option(help="Wait that a 429 asks for.", min=1)
@@ -59,6 +62,7 @@ def serving(kind: Kind, name: str) -> Callable[..., None]:
             errors=errors,
             expire=expire,
             fail_batch=fail_batch,
+            lose_batch=lose_batch,
             batch_looks=batch_looks,
             retry_after_ms=retry_after_ms,
             seed=seed,

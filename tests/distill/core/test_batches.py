@@ -204,6 +204,31 @@ def test_a_batch_whose_record_was_lost_in_a_kill_is_found_again(provider, tmp_pa
         assert len(collect(only_record(again), ledger).answered) == 4
 
 
+def test_a_batch_that_was_made_while_its_answer_was_lost_is_not_made_twice(
+    provider, tmp_path, ledger
+):
+    every, terms = asks(4, ROOM), Terms(price=PRICE, max_cost_usd=1)
+    with serving(provider, lose_batch=1) as server:
+        chat = teacher(provider, server)
+        with pytest.raises(Unavailable, match="the batch was made"):
+            submit(every, chat, ledger, tmp_path / "batches", terms)
+        assert ledger.batches() == [] and ledger.reserved_usd() > 0
+        again = submit(every, chat, ledger, tmp_path / "batches", terms)
+        assert (again.calls, again.waiting, server.counts()["batches"]) == (0, 4, 1)
+        assert len(collect(only_record(again), ledger).answered) == 4
+        assert ledger.reserved_usd() == 0
+
+
+def test_files_and_looks_are_tried_again_when_the_service_stumbles(provider, tmp_path, ledger):
+    every = asks(4, ROOM)
+    with serving(provider, fail_429=0.3, fail_500=0.1, retry_after_ms=1, seed=3) as server:
+        chat = teacher(provider, server)
+        record = only_record(submit(every, chat, ledger, tmp_path / "batches"))
+        assert len(collect(record, ledger).answered) == 4
+        assert server.counts()["http_429"] + server.counts()["http_500"] > 0
+        assert server.counts()["batches"] == 1
+
+
 def test_what_was_written_and_never_submitted_is_submitted_anew(provider, tmp_path, ledger):
     every, folder = asks(4, ROOM), tmp_path / "batches"
     with serving(provider) as server:

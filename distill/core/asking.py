@@ -7,8 +7,9 @@ the ledger before its `Asked` is yielded. Refused: a cost limit for a model of u
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from queue import SimpleQueue
 from typing import TypeVar
 
 from distill.core.chat.seam import Chat, Messages, RefusedRequest, Reply, Sampling
@@ -75,6 +76,7 @@ class Asking:
     price: Price | None
     flights: dict[Future[Reply], Flight] = field(default_factory=dict)
     keys: dict[str, Flight] = field(default_factory=dict)
+    done: SimpleQueue[Future[Reply]] = field(default_factory=SimpleQueue)
     failures: int = 0
 
     @property
@@ -97,8 +99,9 @@ class Asking:
             if reservation is None:
                 return False
         flight = Flight(key, [ask], reservation)
-        self.flights[pool.submit(self.call, flight)] = flight
-        self.keys[key] = flight
+        future = pool.submit(self.call, flight)
+        self.flights[future] = self.keys[key] = flight
+        future.add_done_callback(self.done.put)
         return True
 
     def call(self, flight: Flight) -> Reply:
@@ -121,25 +124,22 @@ class Asking:
         return reply
 
     def landed(self) -> Iterator[Asked]:
-        """Wait for at least one call, and yield what it brought to everyone who waits for it."""
-        done, _ = wait(self.flights, return_when=FIRST_COMPLETED)
-        for future in done:
-            flight = self.flights.pop(future)
-            del self.keys[flight.key]
-            try:
-                reply, failure = future.result(), None
-                self.failures = 0
-            except (RefusedRequest, Unavailable) as error:
-                reply, failure = None, str(error)
-                self.failures += 1
-                if self.failures >= self.terms.patience:
-                    raise Unavailable(
-                        self.stopped(
-                            f"{error}; stopped after {self.failures} failed calls in a row"
-                        )
-                    ) from error
-            for number, ask in enumerate(flight.asks):
-                yield Asked(ask, reply, number > 0, failure)
+        """Wait for the next call to end, and yield what it brought to all who wait for it."""
+        future = self.done.get()
+        flight = self.flights.pop(future)
+        del self.keys[flight.key]
+        reply, failure = None, None
+        try:
+            reply = future.result()
+            self.failures = 0
+        except (RefusedRequest, Unavailable) as error:
+            failure = str(error)
+            self.failures += 1
+            if self.failures >= self.terms.patience:
+                why = f"{error}; stopped after {self.failures} failed calls in a row"
+                raise Unavailable(self.stopped(why)) from error
+        for number, ask in enumerate(flight.asks):
+            yield Asked(ask, reply, number > 0, failure)
 
     def stopped(self, why: str) -> str:
         kept = sum(self.ledger.counts().values())

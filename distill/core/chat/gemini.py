@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from distill.core.chat.retrying import Passing, with_retries
 from distill.core.chat.seam import Messages, RefusedRequest, Reply, Sampling
 from distill.core.chat.sharing import LOOPBACK, Sharing, closed_with
-from distill.core.errors import BadInput, MissingExtra, Unavailable
+from distill.core.errors import BadInput, KindredError, MissingExtra, Unavailable
 from distill.core.progress import say
 
 HOSTED = "https://generativelanguage.googleapis.com"
@@ -144,6 +144,8 @@ class GeminiChat:
         name = f"{self.model} at {url}"
         try:
             yield
+        except KindredError:
+            raise
         except errors.APIError as error:
             plain = plain_error(name, error)
             plain.__cause__ = error

@@ -138,6 +138,14 @@ def test_calls_under_way_count_with_their_worst_case(ledger):
     assert len(chat.asked) == 3
 
 
+def test_what_a_killed_run_had_set_aside_may_have_been_paid(ledger):
+    assert ledger.reserve(40.0, within_usd=100.0) is not None
+    chat = ScriptedChat(upper)
+    with pytest.raises(Unavailable, match=r"40\.0000 set aside by calls elsewhere or killed"):
+        list(ask_all(asks(1), chat, ledger, Terms(max_cost_usd=59.0, price=PRICE)))
+    assert chat.asked == []
+
+
 def test_a_failed_call_gives_its_money_back(ledger):
     terms = Terms(concurrency=1, max_cost_usd=50.0, price=PRICE)
     list(ask_all(asks(4), failing(*(f"question {n}" for n in range(4))), ledger, terms))

@@ -81,7 +81,7 @@ def run(
     if unknown := [name for name in wanted if name not in FIELDS]:
         raise BadInput(f"--fields {unknown[0]}: choose of: {', '.join(FIELDS)}")
     folder = DataFolder.read(data)
-    attempts = read_attempts(service.again)
+    attempts = read_attempts(service.again, folder.refusals)
     chosen = choose(folder.dialogues, service.split, service.shard, service.limit)
     phase = annotations(chosen.dialogues, wanted, service, attempts)
     said = {"fields": list(wanted)}

@@ -146,7 +146,7 @@ def run(
     for name in aim.strategies:
         strategy(name)
     folder = DataFolder.read(data)
-    attempts = read_attempts(service.again)
+    attempts = read_attempts(service.again, folder.refusals)
     chosen = choose(folder.dialogues, service.split, service.shard, service.limit)
     phases = phases_of(folder, chosen.dialogues, aim, service, attempts)
     ratings = {"ratings": rating} if over == HUMAN else {}

@@ -1,12 +1,13 @@
 """Asking a second time for what was refused: the next attempt has its own name and seed.
 
-In: a file of refusals, as `distill curate --ask-again` and `unanswered.jsonl` hold them. Out: for
-each response the attempt that is due. Refused: a file without a refusal (BadInput). The second
-attempt at `x` is named `x~2`, and its call is another one for the ledger.
+In: a file of refusals, as `distill curate --ask-again` and `unanswered.jsonl` hold them, and the
+refusals of the data folder, which are not asked for again without such a file. Out: for each
+response the attempt that is due. Refused: a file without a refusal (BadInput). The second attempt
+at `x` is named `x~2`, and its call is another one for the ledger.
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,15 +20,16 @@ ATTEMPT = re.compile(r"(.*)~(\d+)", re.DOTALL)
 
 @dataclass(frozen=True)
 class Attempts:
-    """The attempts that were refused, by the name of the first."""
+    """The last attempt by the name of the first: `refused` is due again, `settled` is not."""
 
-    refused: dict[str, int] = field(default_factory=dict)
+    refused: Mapping[str, int] = field(default_factory=dict)
+    settled: Mapping[str, int] = field(default_factory=dict)
 
-    def due(self, stem: str, present: Collection[str]) -> int | None:
-        """The attempt to make now; None where there is a response that nobody refused."""
+    def due(self, stem: str, present: Iterable[str]) -> int | None:
+        """The attempt to make now; None where a response is there, or was refused for good."""
         attempt = self.refused.get(stem, 0) + 1
-        last = max((number for name, number in map(parted, present) if name == stem), default=0)
-        return attempt if attempt > last else None
+        made = last_attempts(present).get(stem, 0)
+        return attempt if attempt > max(made, self.settled.get(stem, 0)) else None
 
 
 def parted(name: str) -> tuple[str, int]:
@@ -40,12 +42,19 @@ def attempt_name(stem: str, attempt: int) -> str:
     return stem if attempt == 1 else f"{stem}~{attempt}"
 
 
-def read_attempts(path: Path | None) -> Attempts:
-    """What a file names, the last attempt of each; nothing without a file."""
-    refused: dict[str, int] = {}
-    for refusal in read_jsonl(path, Refusal) if path else []:
-        stem, attempt = parted(refusal.response_id)
-        refused[stem] = max(attempt, refused.get(stem, 0))
-    if path and not refused:
+def last_attempts(names: Iterable[str]) -> dict[str, int]:
+    last: dict[str, int] = {}
+    for stem, attempt in map(parted, names):
+        last[stem] = max(attempt, last.get(stem, 0))
+    return last
+
+
+def read_attempts(path: Path | None, refusals: Iterable[Refusal] = ()) -> Attempts:
+    """What a file names, and what the data folder has refused."""
+    again = read_jsonl(path, Refusal) if path else []
+    if path and not again:
         raise BadInput(f"{path} names nothing to ask again; leave --again out")
-    return Attempts(refused)
+    refused, settled = (
+        last_attempts(one.response_id for one in named) for named in (again, refusals)
+    )
+    return Attempts(refused, settled)

@@ -125,7 +125,7 @@ def run(
 ) -> Outcome:
     """Ask a teacher for a reply to every dialogue; asks nothing twice, whenever it is stopped."""
     folder = DataFolder.read(data)
-    attempts = read_attempts(service.again)
+    attempts = read_attempts(service.again, folder.refusals)
     chosen = choose(folder.dialogues, service.split, service.shard, service.limit)
     manner = Manner(reasoning, listed(fields), max_words)
     phase = responding(knowing(folder, chosen, manner.fields), manner, service, attempts)

@@ -106,6 +106,14 @@ def test_a_refused_attempt_makes_the_next_one_due(tmp_path):
     assert parted(attempt_name("z", 3)) == ("z", 3)
 
 
+def test_what_the_folder_has_refused_is_asked_for_by_a_file_alone(tmp_path):
+    refusals = [Refusal(response_id=x, rule="length", reason="") for x in ("x", "y")]
+    assert read_attempts(None, refusals).due("x", ()) is None
+    write_jsonl(tmp_path / "again.jsonl", refusals[1:])
+    attempts = read_attempts(tmp_path / "again.jsonl", refusals)
+    assert (attempts.due("x", ()), attempts.due("y", ())) == (None, 2)
+
+
 def test_a_file_that_names_nothing_is_refused(tmp_path):
     (tmp_path / "again.jsonl").touch()
     with pytest.raises(BadInput, match="names nothing to ask again"):

@@ -33,8 +33,8 @@ class Material:
         self.rows = sqlite3.connect("", isolation_level=None)
         self.rows.executescript(
             "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -8000;"
-            "CREATE TABLE dialogues (id TEXT PRIMARY KEY, line TEXT) WITHOUT ROWID;"
-            "CREATE TABLE privileged (id TEXT PRIMARY KEY, line TEXT) WITHOUT ROWID;"
+            "CREATE TABLE dialogues (id TEXT PRIMARY KEY, line TEXT);"
+            "CREATE TABLE privileged (id TEXT PRIMARY KEY, line TEXT);"
             "CREATE TABLE responses (place INTEGER PRIMARY KEY, id TEXT UNIQUE, asked TEXT,"
             " improves TEXT, author TEXT, words INTEGER, line TEXT);"
             "CREATE TABLE verdicts (place INTEGER PRIMARY KEY, rule TEXT, reason TEXT);"

@@ -9,6 +9,12 @@ COMMANDS = {
     "gather": Entry(
         "distill.gather", "Read a corpus into dialogues, privileged fields and responses."
     ),
+    "teach": Entry("distill.teach", "Ask a teacher for responses, now or by batch."),
+    "annotate": Entry(
+        "distill.annotate", "Ask a teacher for the privileged fields that dialogues lack."
+    ),
+    "improve": Entry("distill.improve", "Improve responses by targeted empathy strategies."),
+    "curate": Entry("distill.curate", "Refuse responses that a student should not learn from."),
     "compose": Entry("distill.compose", "Compose SFT and preference sets by the paper's rules."),
     "train": Entry(
         "distill.train", "Train a student by a recipe.", "train", ("torch", "trl", "peft")
@@ -16,6 +22,7 @@ COMMANDS = {
     "export": Entry("export.__main__", "Write the student as a file for the device, and check it."),
     "runtime": Entry("runtime.__main__", "Serve a file locally, or talk to it."),
     "eval": Entry("eval.__main__", "Judge a candidate: answers, win rate, latency, report."),
+    "dev": Entry("distill.dev.__main__", "Stand-ins for paid services, for tests and dry demos."),
     "demo": Entry("demo.__main__", "Talk to a student in the browser."),
 }
 

@@ -19,6 +19,7 @@ from distill.core.ledger import Ledger, call_key
 from distill.core.prices import Price, cost_of, estimate, price_of
 
 Item = TypeVar("Item")
+Came = Reply | RefusedRequest | Unavailable
 AHEAD = 2  # calls handed to the threads, for each thread
 
 
@@ -74,9 +75,9 @@ class Asking:
     ledger: Ledger
     terms: Terms
     price: Price | None
-    flights: dict[Future[Reply], Flight] = field(default_factory=dict)
+    flights: dict[Future[Came], Flight] = field(default_factory=dict)
     keys: dict[str, Flight] = field(default_factory=dict)
-    done: SimpleQueue[Future[Reply]] = field(default_factory=SimpleQueue)
+    done: SimpleQueue[Future[Came]] = field(default_factory=SimpleQueue)
     failures: int = 0
 
     @property
@@ -104,11 +105,17 @@ class Asking:
         future.add_done_callback(self.done.put)
         return True
 
-    def call(self, flight: Flight) -> Reply:
-        """In a thread: ask, and write the reply down before anybody sees it."""
+    def call(self, flight: Flight) -> Came:
+        """In a thread: ask, and write the reply down before anybody sees it.
+
+        A failed call comes back as its error; whatever else is raised ends the run.
+        """
         ask = flight.asks[0]
         try:
             reply = self.chat.reply(ask.messages, ask.sampling)
+        except (RefusedRequest, Unavailable) as error:
+            self.release(flight)
+            return error
         except BaseException:
             self.release(flight)
             raise
@@ -128,16 +135,14 @@ class Asking:
         future = self.done.get()
         flight = self.flights.pop(future)
         del self.keys[flight.key]
-        reply, failure = None, None
-        try:
-            reply = future.result()
-            self.failures = 0
-        except (RefusedRequest, Unavailable) as error:
-            failure = str(error)
-            self.failures += 1
-            if self.failures >= self.terms.patience:
-                why = f"{error}; stopped after {self.failures} failed calls in a row"
-                raise Unavailable(self.stopped(why)) from error
+        came = future.result()
+        if isinstance(came, Reply):
+            self.failures, reply, failure = 0, came, None
+        else:
+            self.failures, reply, failure = self.failures + 1, None, str(came)
+        if self.failures >= self.terms.patience:
+            why = f"{failure}; stopped after {self.failures} failed calls in a row"
+            raise Unavailable(self.stopped(why))
         for number, ask in enumerate(flight.asks):
             yield Asked(ask, reply, number > 0, failure)
 

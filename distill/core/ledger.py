@@ -3,7 +3,7 @@
 In: a path. Out: replies by the key of their call, what was spent, the batches that were submitted.
 SQLite with a write-ahead log, synced at every commit: a reply that `store` took survives a kill.
 Threads and processes may share one file. A call that failed is never written. Refused: a file that
-is no ledger (BadInput).
+is no ledger (BadInput), a disk that takes no more (Unavailable).
 """
 
 import json
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from distill.core.chat.seam import Messages, Reply, Sampling
-from distill.core.errors import BadInput
+from distill.core.errors import BadInput, Unavailable
 from distill.core.jsonl import digest_text
 
 WAIT_S = 60.0
@@ -185,19 +185,20 @@ class Ledger:
         )
 
     def run(self, statement: str, *values: Any) -> list[sqlite3.Row]:
-        with self.lock:
+        with self.lock, writing(self.path):
             return self.database.execute(statement, values).fetchall()
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        with self.lock:
+        with self.lock, writing(self.path):
             self.database.execute("BEGIN IMMEDIATE")
             try:
                 yield self.database
+                self.database.execute("COMMIT")
             except BaseException:
-                self.database.execute("ROLLBACK")
+                if self.database.in_transaction:
+                    self.database.execute("ROLLBACK")
                 raise
-            self.database.execute("COMMIT")
 
     def __enter__(self) -> "Ledger":
         return self
@@ -216,6 +217,18 @@ def refusing(path: Path, database: sqlite3.Connection) -> Iterator[None]:
         database.close()
         raise BadInput(
             f"{path} cannot be used as a ledger ({error}); name another with --ledger"
+        ) from error
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """A disk that is full, a file that others hold: as one line."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise Unavailable(
+            f"{path} cannot be written now ({error}); free the disk or wait for the other runs, "
+            "then run the same command again"
         ) from error
 
 

@@ -100,6 +100,16 @@ def test_a_wrong_key_ends_the_run_at_once(ledger):
         list(ask_all(asks(9), failing("question 0", error=BadInput), ledger, ONE))
 
 
+def test_a_ledger_that_cannot_be_written_ends_the_run_at_once(ledger):
+    chat = ScriptedChat(upper)
+    answers = ask_all(asks(9), chat, ledger, ONE)
+    next(answers)
+    ledger.database.execute("PRAGMA query_only = ON")
+    with pytest.raises(Unavailable, match="cannot be written now"):
+        list(answers)
+    assert len(chat.asked) <= 4
+
+
 def test_what_flies_when_the_reader_leaves_is_stored(ledger):
     chat = GatedChat()
     answers = ask_all(asks(9), chat, ledger, Terms(concurrency=2))

@@ -63,7 +63,7 @@ def vectorizer(settings: Settings) -> Any:
     except ImportError as error:
         raise MissingExtra(
             "the rule meaning needs scikit-learn; install it with: pip install "
-            "'kindred-slm[eval]', or leave the rule out with --rules"
+            "'kindred-slm[teach]', or leave the rule out with --rules"
         ) from error
     made = TfidfVectorizer(token_pattern=r"\S*\w\S*", max_features=VOCABULARY)
     return made.fit(list(settings.texts(FITTED_TEXTS)))

@@ -196,7 +196,7 @@ def client_of(url: str, key: str | None, timeout_s: float) -> Any:
         from google import genai
     except ImportError as error:
         raise MissingExtra(
-            "asking Gemini needs google-genai; install it with: pip install 'kindred-slm[eval]'"
+            "asking Gemini needs google-genai; install it with: pip install 'kindred-slm[teach]'"
         ) from error
     options: Any = {"base_url": url, "timeout": max(int(timeout_s * 1000), 1)}
     if parts.hostname in LOOPBACK:

@@ -205,7 +205,7 @@ def client_library() -> Any:
         import openai
     except ImportError as error:
         raise MissingExtra(
-            "asking an endpoint needs openai; install it with: pip install 'kindred-slm[eval]'"
+            "asking an endpoint needs openai; install it with: pip install 'kindred-slm[teach]'"
         ) from error
     return openai
 

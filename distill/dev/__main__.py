@@ -6,13 +6,13 @@ GROUP = {
     "fake-openai": Entry(
         "distill.dev.fake_openai",
         "Serve a stand-in for OpenAI's chat, files and batches.",
-        "runtime",
+        "dev",
         ("fastapi", "uvicorn", "python_multipart"),
     ),
     "fake-gemini": Entry(
         "distill.dev.fake_gemini",
         "Serve a stand-in for Gemini's chat, files and batches.",
-        "runtime",
+        "dev",
         ("fastapi", "uvicorn"),
     ),
 }

@@ -5,13 +5,6 @@ model. Out: `runs/quickstart/` with `student/`, `edge/*.gguf` and `report/`. A s
 is skipped, so a killed walk continues where it stopped.
 """
 
-import json
-import shlex
-import subprocess
-import sys
-import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,24 +13,11 @@ import typer
 from rich.table import Table
 
 from distill.core.command import Outcome, command
-from distill.core.errors import CheckFailed, KindredError
-from distill.core.jsonl import read_json, write_json
-from distill.core.progress import bar, say
+from distill.core.progress import say
+from distill.walk import Step, step, walk
 
 CURRICULUM_DIALOGUES = 9000
 SUGGESTED_BASE = "HuggingFaceTB/SmolLM2-135M-Instruct"
-
-
-@dataclass(frozen=True)
-class Step:
-    """One command of the walk and the files that prove that it ran."""
-
-    name: str
-    words: tuple[str, ...]
-    outputs: tuple[Path, ...]
-
-    def __str__(self) -> str:
-        return shlex.join(("distill", *self.words))
 
 
 def starter_base() -> str:
@@ -56,9 +36,6 @@ def steps(out: Path, base: str | None, recipe: str | None = None) -> list[Step]:
         else ("starter",)
     )
     start = starter_base() if base is None else base
-
-    def step(name: str, line: Sequence[object], *outputs: Path) -> Step:
-        return Step(name, tuple(str(word) for word in line), outputs)
 
     def export(folder: object, name: str, file: Path) -> Step:
         words = ["export", "gguf", folder, "--bits", 4, "--out", file, "--text", test]
@@ -88,47 +65,6 @@ def steps(out: Path, base: str | None, recipe: str | None = None) -> list[Step]:
         step("latency", latency, out / "latency.json"),
         step("report", ["eval", "report", out], out / "report/report.html"),
     ]
-
-
-def run_step(step: Step, log: Path) -> dict[str, Any]:
-    """Run one command as a person would; its remarks go to the log."""
-    argv = [sys.executable, "-m", "distill", *step.words, "--json"]
-    with log.open("a") as remarks:
-        remarks.write(f"$ {step}\n")
-        remarks.flush()
-        done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=remarks, text=True, check=False)
-    if done.returncode:
-        last = log.read_text("utf-8").strip().splitlines()[-1]
-        kind = CheckFailed if done.returncode == 1 else KindredError
-        raise kind(f"{step.name} stopped: {last.removeprefix('error: ')} (all remarks: {log})")
-    result: dict[str, Any] = json.loads(done.stdout)
-    return result
-
-
-def walk(todo: Sequence[Step], out: Path) -> Iterator[tuple[Step, dict[str, Any], float]]:
-    """Run what is not done yet; yield every step with its result and its seconds."""
-    state_path = out / "quickstart.json"
-    state = read_json(state_path) if state_path.exists() else {}
-    fresh = False
-    with bar() as progress:
-        task = progress.add_task("quickstart", total=len(todo))
-        for step in todo:
-            progress.update(task, description=step.name)
-            known = state.get(step.name, {})
-            done = known.get("words") == list(step.words) and all(f.exists() for f in step.outputs)
-            if fresh or not done:
-                fresh = True
-                progress.console.print(f"$ {step}", markup=False, highlight=False)
-                started = time.monotonic()
-                result = run_step(step, out / "quickstart.log")
-                seconds = time.monotonic() - started
-                known = {"words": list(step.words), "result": result, "seconds": seconds}
-                state[step.name] = known
-                write_json(state_path, state)
-            else:
-                progress.console.print(f"# done before: {step}", markup=False, highlight=False)
-            progress.advance(task)
-            yield step, known["result"], known["seconds"]
 
 
 def summary(results: dict[str, Any], seconds: dict[str, float], out: Path) -> Table:
@@ -177,8 +113,8 @@ def run(
     out.mkdir(parents=True, exist_ok=True)
     results: dict[str, Any] = {}
     seconds: dict[str, float] = {}
-    for step, result, took in walk(steps(out, base, recipe), out):
-        results[step.name], seconds[step.name] = result, took
+    for done, result, took in walk(steps(out, base, recipe), out, "quickstart"):
+        results[done.name], seconds[done.name] = result, took
     file = results["export student"]["path"]
     say("")
     return Outcome(

@@ -1,7 +1,7 @@
 """Recipes: what `distill train` does, as one YAML file that is checked before any weight loads.
 
-In: the name of a bundled recipe or a file. Out: `TwoStep` or `Pretrain`. Refused: an unknown or
-missing key, a value out of range (BadInput), a recipe that is not there (MissingInput).
+In: the name of a bundled recipe or a file. Out: `TwoStep`, `Pretrain` or `Sweep`. Refused: an
+unknown or missing key, a value out of range (BadInput), a recipe that is not there (MissingInput).
 """
 
 from importlib import resources
@@ -136,7 +136,34 @@ class Pretrain(Strict):
     seed: int = 0
 
 
-Recipe = Annotated[TwoStep | Pretrain, Field(discriminator="method")]
+class SweepSet(Strict):
+    """What one row of the table learns from: a rule of `distill compose`."""
+
+    rule: str
+    strategy: str | None = None
+
+
+class SweepJudge(Strict):
+    """Who decides against the base."""
+
+    name: str = "offline"
+    model: str | None = None
+    base_url: str | None = None
+
+
+class Sweep(Strict):
+    """Every set by every step, each student judged against its base (arXiv 2507.08151)."""
+
+    method: Literal["sweep"]
+    recipe: str
+    student: str | None = None
+    sets: dict[Annotated[str, Field(pattern=r"^[\w-]+$")], SweepSet] = Field(min_length=1)
+    steps: list[Literal["sft", "sft+dpo"]] = Field(default=["sft", "sft+dpo"], min_length=1)
+    judge: SweepJudge = SweepJudge()
+    seed: int = 0
+
+
+Recipe = Annotated[TwoStep | Pretrain | Sweep, Field(discriminator="method")]
 
 
 def bundled() -> list[str]:
@@ -155,9 +182,11 @@ def recipe_text(name: str) -> str:
     raise MissingInput(f"no recipe {name}: neither a file nor one of {', '.join(bundled())}")
 
 
-def parse_recipe(text: str, where: str) -> TwoStep | Pretrain:
+def parse_recipe(text: str, where: str) -> TwoStep | Pretrain | Sweep:
     try:
-        recipe: TwoStep | Pretrain = TypeAdapter(Recipe).validate_python(yaml.safe_load(text))
+        recipe: TwoStep | Pretrain | Sweep = TypeAdapter(Recipe).validate_python(
+            yaml.safe_load(text)
+        )
     except ValidationError as error:
         raise BadInput(f"recipe {where}: {plain_reason(error)}") from error
     except yaml.YAMLError as error:

@@ -14,7 +14,7 @@ import typer
 
 from distill.core.command import Outcome, command
 from distill.core.errors import BadInput, KindredError
-from distill.recipe import Pretrain, TwoStep, parse_recipe, recipe_text
+from distill.recipe import Pretrain, Sweep, TwoStep, parse_recipe, recipe_text
 
 if TYPE_CHECKING:
     from distill.learning.job import Job
@@ -55,6 +55,8 @@ def job_of(recipe: str, data: Path, out: Path, student: str | None, resume: bool
     """The job that the words of a command line name, with its recipe checked."""
     text = recipe_text(recipe)
     parsed = parse_recipe(text, recipe)
+    if isinstance(parsed, Sweep):
+        raise BadInput(f"recipe {recipe} is a sweep; run it with: distill sweep {recipe}")
     from distill.learning.job import Job
 
     if isinstance(parsed, Pretrain) and student:

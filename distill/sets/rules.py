@@ -16,6 +16,8 @@ from distill.core.records import Response
 Pair = tuple[Response, Response]
 Responders = Collection[str] | None
 HUMAN, GOOD = "human", 3
+# Replies that a graded corpus made worse: to somebody else, and going round in circles.
+SPOILED = ("stray", "loop")
 IMITATED_SHARE = 950 / 1750
 
 
@@ -104,19 +106,19 @@ def for_imitation(dialogue_id: str) -> bool:
 
 
 def improved(responses: Sequence[Response], responders: Responders) -> Taught:
-    """Graded corpora: imitate the improved reply, prefer it to the direct, plain and stray ones."""
-    best = of_strategy(responses, "improved")
-    worse = [
-        r for strategy in ("direct", "plain", "stray") for r in of_strategy(responses, strategy)
-    ]
-    return Taught(best, [(chosen, rejected) for chosen in best for rejected in worse])
+    """Graded corpora: imitate the improved reply, prefer it to every other one."""
+    return over(responses, "improved", ("direct", "plain", *SPOILED))
 
 
 def first(responses: Sequence[Response], responders: Responders) -> Taught:
-    """Graded corpora: imitate the direct reply, prefer it to the plain and the stray one."""
-    best = of_strategy(responses, "direct")
-    worse = [*of_strategy(responses, "plain"), *of_strategy(responses, "stray")]
-    return Taught(best, [(chosen, rejected) for chosen in best for rejected in worse])
+    """Graded corpora: imitate the direct reply, prefer it to the plain and the spoiled ones."""
+    return over(responses, "direct", ("plain", *SPOILED))
+
+
+def over(responses: Sequence[Response], best: str, others: Sequence[str]) -> Taught:
+    targets = of_strategy(responses, best)
+    worse = [response for strategy in others for response in of_strategy(responses, strategy)]
+    return Taught(targets, [(chosen, rejected) for chosen in targets for rejected in worse])
 
 
 def as_given(responses: Sequence[Response], responders: Responders) -> Taught:
@@ -141,11 +143,11 @@ RATED = "a good human response, and others, with ratings, as in rated-responses"
 RULES = {
     "improved": Rule(
         improved,
-        "imitate the improved reply, prefer it to the direct, the plain and the stray one",
+        "imitate the improved reply, prefer it to every other one",
         GRADED,
     ),
     "first": Rule(
-        first, "imitate the direct reply, prefer it to the plain and the stray one", GRADED
+        first, "imitate the direct reply, prefer it to the plain and the spoiled ones", GRADED
     ),
     "direct-distillation": Rule(
         direct_distillation,

@@ -186,3 +186,11 @@ def test_a_stray_reply_is_well_made_and_for_somebody_who_feels_something_else():
     assert sum(theirs is not None for _, theirs in known) > 0.9 * len(known)
     assert all(mine != theirs for mine, theirs in known)
     assert all(r.rating == 1 for _, r in strays)
+
+
+def test_a_loop_is_the_improved_reply_with_one_sentence_over_and_over():
+    for item in curriculum_items(300):
+        looped = item.response("loop").text
+        sentences = re.findall(r"[^.!?]+[.!?]+", looped)
+        assert len({s.strip() for s in sentences}) == len(sentences) - 2
+        assert looped.endswith(item.response("improved").text.split(". ")[-1][-12:])

@@ -1,10 +1,12 @@
 """The curriculum as a corpus: `count` dialogues, nearly all of them for training.
 
-Besides the three grades a dialogue has a `stray` reply: well made, and to somebody who feels
-something else. Who prefers the improved one to it has to listen.
+Besides the three grades a dialogue has a `stray` reply, well made and to somebody who feels
+something else, and a `loop`, the improved one that repeats itself. Who prefers the improved one to
+the first has to listen, to the second has to go on.
 """
 
 import itertools
+import re
 from collections.abc import Iterator
 from importlib import resources
 
@@ -16,7 +18,8 @@ from distill.corpora.item import Item
 from distill.corpora.reading import Reading, Request
 from distill.corpora.starter import RATINGS
 
-STRAY, STRAY_RATING = "stray", 1
+STRAY, LOOP, SPOILED_RATING = "stray", "loop", 1
+SENTENCE = re.compile(r"[^.!?]+[.!?]+")
 SHARE = {"train": 0.96, "valid": 0.02, "test": 0.02}
 
 
@@ -45,14 +48,15 @@ def curriculum_items(count: int, seed: int = 0) -> Iterator[Item]:
 
 
 def item_of(example: Example, neighbor: Example) -> Item:
-    """A dialogue with its graded replies; what was said to the neighbor is the stray one."""
+    """A dialogue with its graded replies and the two spoiled ones."""
     dialogue = Dialogue(
         id=example.id, source="curriculum", turns=list(example.turns), split=example.split
     )
     privileged = Privileged(dialogue_id=example.id, fields=dict(example.privileged))
     replies = [(grade, example.replies[grade], rating) for grade, rating in RATINGS.items()]
+    replies.append((LOOP, loop_of(example.replies["improved"]), SPOILED_RATING))
     if neighbor.emotion != example.emotion:
-        replies.append((STRAY, neighbor.replies["improved"], STRAY_RATING))
+        replies.append((STRAY, neighbor.replies["improved"], SPOILED_RATING))
     responses = (
         Response(
             id=f"{example.id}/{grade}",
@@ -66,3 +70,10 @@ def item_of(example: Example, neighbor: Example) -> Item:
         for grade, text, rating in replies
     )
     return Item(dialogue=dialogue, privileged=privileged, responses=tuple(responses))
+
+
+def loop_of(reply: str) -> str:
+    """The reply as a small student gets stuck in it: one sentence where the next should follow."""
+    sentences = [sentence.strip() for sentence in SENTENCE.findall(reply)]
+    stuck = sentences[max(0, len(sentences) - 3)]
+    return " ".join([*sentences[:-3], *[stuck] * 3, sentences[-1]])

@@ -81,7 +81,11 @@ class Dpo(Step):
 
 
 class TwoStep(Strict):
-    """SFT, then DPO (arXiv 2507.08151)."""
+    """SFT, then DPO (arXiv 2507.08151).
+
+    `repetition_penalty` is written into the student's generation_config.json, from where it goes
+    into the exported file: what those who run the student do unless they are told otherwise.
+    """
 
     method: Literal["two-step"]
     student: str
@@ -92,6 +96,7 @@ class TwoStep(Strict):
     max_length: int = Field(default=1024, ge=16)
     precision: Precision = "auto"
     gradient_checkpointing: bool = False
+    repetition_penalty: float | None = Field(default=None, gt=0)
     evaluate_every: int = Field(default=50, ge=1)
     save_every: int = Field(default=50, ge=1)
     seed: int = 0

@@ -17,12 +17,14 @@ import gguf
 import numpy as np
 
 from distill.core.errors import BadInput, KindredError, Unavailable, Unsupported
+from distill.core.jsonl import read_json
 from distill.core.progress import track
 from export.checkpoint import Checkpoint
 from export.vocabulary import vocabulary_of
 
 QUANTIZATION_VERSION = 2
 F16_FILE = 1
+PENALTY_KEY = gguf.Keys.General.SAMPLING_PENALTY_REPEAT
 HEAD = "lm_head.weight"
 # Buffers that old checkpoints stored; every reader computes them.
 IMPLIED = ("rotary_emb.inv_freq",)
@@ -37,12 +39,20 @@ def write_f16(checkpoint: Checkpoint, path: Path) -> None:
         "general.quantization_version": QUANTIZATION_VERSION,
         **checkpoint.architecture.metadata(checkpoint.config),
         **vocabulary_of(checkpoint),
+        **sampling_of(checkpoint.folder),
     }
     names = target_names(checkpoint)
     computed = checkpoint.architecture.computed(checkpoint.config)
     shapes = {new: shape for old, shape in checkpoint.shapes() if (new := names.get(old))}
     shapes |= {name: tuple(tensor.shape) for name, tensor in computed.items()}
     write_file(path, checkpoint.architecture.NAME, metadata, shapes, arrays(checkpoint, names))
+
+
+def sampling_of(folder: Path) -> dict[str, float]:
+    """What generation_config.json recommends, by the keys that llama.cpp reads."""
+    path = folder / "generation_config.json"
+    penalty = read_json(path).get("repetition_penalty") if path.exists() else None
+    return {PENALTY_KEY: float(penalty)} if penalty and penalty != 1 else {}
 
 
 def arrays(checkpoint: Checkpoint, names: Mapping[str, str]) -> Iterator[np.ndarray]:

@@ -93,6 +93,7 @@ class Engine:
         top_p: float = 0.95,
         top_k: int = 40,
         min_p: float = 0.05,
+        repetition_penalty: float | None = None,
         seed: int | None = None,
         stop: Sequence[str] = (),
         cancelled: Callable[[], bool] = never,
@@ -100,7 +101,8 @@ class Engine:
         """Answer a conversation; the reply is computed while it is read.
 
         Without `max_tokens` it may fill the context. The end token is neither text nor counted.
-        Without `seed` every reply is drawn anew. Once `cancelled()` is true no token follows.
+        Without `seed` every reply is drawn anew; without `repetition_penalty` it is what the file
+        recommends. Once `cancelled()` is true no token follows.
         """
         started = time.perf_counter()
         stops = (stop,) if isinstance(stop, str) else tuple(stop)
@@ -109,7 +111,8 @@ class Engine:
         if not all(stops):
             raise BadInput("a stop string is empty; leave it out")
         seed = secrets.randbits(32) if seed is None else seed
-        sampling = checked(Sampling(temperature, top_p, top_k, min_p, seed))
+        penalty = repetition_penalty or self.backend.repetition_penalty
+        sampling = checked(Sampling(temperature, top_p, top_k, min_p, seed, penalty))
         prompt = self.prompt_ids(messages)
         if not prompt:
             raise BadInput("the messages render to an empty prompt")
@@ -298,6 +301,8 @@ def checked(sampling: Sampling) -> Sampling:
     for name in ("top_p", "min_p"):
         if not 0 <= getattr(sampling, name) <= 1:
             raise BadInput(f"{name} is {getattr(sampling, name)}; it must be between 0 and 1")
+    if not (math.isfinite(sampling.repetition_penalty) and sampling.repetition_penalty > 0):
+        raise BadInput(f"repetition_penalty is {sampling.repetition_penalty}; it must be over 0")
     if sampling.top_k < 0:
         raise BadInput(f"top_k is {sampling.top_k}; it must be 0 (all tokens) or more")
     return sampling

@@ -97,12 +97,13 @@ class ChatRequest(BaseModel):
     top_p: float | None = Field(None, ge=0, le=1)
     top_k: int | None = Field(None, ge=0, lt=2**31)
     min_p: float | None = Field(None, ge=0, le=1)
+    repetition_penalty: float | None = Field(None, gt=0, le=10)
     seed: int | None = None
     stop: Annotated[list[Stop] | None, BeforeValidator(as_list), Field(max_length=MAX_STOPS)] = None
 
     def options(self) -> dict[str, Any]:
         """Keyword arguments for `Engine.chat`."""
-        names = ("temperature", "top_p", "top_k", "min_p", "seed", "stop")
+        names = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed", "stop")
         given = {name: value for name in names if (value := getattr(self, name)) is not None}
         limits = [n for n in (self.max_tokens, self.max_completion_tokens) if n is not None]
         return {**given, "max_tokens": min(limits, default=None)}

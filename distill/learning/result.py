@@ -35,6 +35,8 @@ def write_student(
     last = job.work / list(stages)[-1] / "final"
     student = merged(base, last, recipe)
     student.generation_config = generation_config(base, tokenizer)
+    if recipe.repetition_penalty is not None:
+        student.generation_config.repetition_penalty = recipe.repetition_penalty
     dtype = str(student.dtype).removeprefix("torch.")
     provenance = {
         **identity,

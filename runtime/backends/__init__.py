@@ -7,13 +7,18 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the next token is chosen; temperature 0 takes the likeliest."""
+    """How the next token is chosen; temperature 0 takes the likeliest.
+
+    `repetition_penalty` divides the logits of tokens that the reply has used (arXiv 1909.05858);
+    what the person wrote is not penalized, for a reply should take it up.
+    """
 
     temperature: float = 0.7
     top_p: float = 0.95
     top_k: int = 40
     min_p: float = 0.05
     seed: int = 0
+    repetition_penalty: float = 1.0
 
 
 class Sampler(Protocol):
@@ -28,7 +33,7 @@ class Backend(Protocol):
     """One open file with one cached sequence.
 
     `control` maps the text of every control token to its id; `begin` is the token that starts
-    every prompt, where the file wants one.
+    every prompt, where the file wants one. `repetition_penalty` is what the file recommends.
     """
 
     context: int
@@ -37,6 +42,7 @@ class Backend(Protocol):
     begin: int | None
     begin_text: str
     end_text: str
+    repetition_penalty: float
 
     def encode(self, text: str) -> list[int]:
         """Tokens of plain text: control tokens in it are not parsed."""

@@ -6,6 +6,7 @@ logits into Python for every token and parses control tokens in everything that 
 """
 
 import ctypes
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from runtime.backends import Sampling
 
 CHUNK = 256  # tokens evaluated at once: how long a prompt goes on after its reader left
 ERROR_LEVEL = 4
+PENALTY_KEY = b"general.sampling.penalty_repeat"
+PENALTY_TOKENS = 64
 GREEDY_BELOW = 1e-6  # logits divided by less would overflow
 CONTROL = native.LLAMA_TOKEN_ATTR_CONTROL | native.LLAMA_TOKEN_ATTR_UNKNOWN
 _complaints: list[str] = []
@@ -61,6 +64,7 @@ class LlamaCpp:
         begin, end = native.llama_vocab_bos(self._vocab), native.llama_vocab_eos(self._vocab)
         self.begin = begin if begin >= 0 and native.llama_vocab_get_add_bos(self._vocab) else None
         self.begin_text, self.end_text = self._text(begin), self._text(end)
+        self.repetition_penalty = self._recommended(PENALTY_KEY, 1.0)
 
     def _new_context(self, path: Path, threads: int) -> Any:
         settings = native.llama_context_default_params()
@@ -80,6 +84,15 @@ class LlamaCpp:
             raise BadInput(
                 f"{path} has a chat template that is not UTF-8; export it again"
             ) from error
+
+    def _recommended(self, key: bytes, otherwise: float) -> float:
+        """A number of the file's metadata; what is absent, or none, is `otherwise`."""
+        size = native.llama_model_meta_val_str(self._model, key, self._buffer, len(self._buffer))
+        try:
+            found = float(self._buffer.value) if size > 0 else otherwise
+        except ValueError:
+            return otherwise
+        return found if math.isfinite(found) and found > 0 else otherwise
 
     def _control_tokens(self) -> dict[str, int]:
         tokens = range(native.llama_vocab_n_tokens(self._vocab))
@@ -128,7 +141,8 @@ class LlamaCpp:
             raise RuntimeError(f"llama.cpp could not evaluate {len(tokens)} tokens (code {code})")
 
     def sampler(self, sampling: Sampling) -> "NativeSampler":
-        return NativeSampler(self._context, sampling)
+        vocabulary = native.llama_vocab_n_tokens(self._vocab)
+        return NativeSampler(self._context, vocabulary, sampling)
 
     def close(self) -> None:
         if self._context:
@@ -141,10 +155,10 @@ class LlamaCpp:
 class NativeSampler:
     """A chain of llama.cpp's samplers in llama.cpp's own order."""
 
-    def __init__(self, context: Any, sampling: Sampling) -> None:
+    def __init__(self, context: Any, vocabulary: int, sampling: Sampling) -> None:
         self._context = context
         self._chain = native.llama_sampler_chain_init(native.llama_sampler_chain_default_params())
-        for link in _links(sampling):
+        for link in _links(vocabulary, sampling):
             native.llama_sampler_chain_add(self._chain, link)
 
     def next(self) -> int:
@@ -156,10 +170,15 @@ class NativeSampler:
             self._chain = None
 
 
-def _links(sampling: Sampling) -> list[Any]:
-    if sampling.temperature < GREEDY_BELOW:
-        return [native.llama_sampler_init_greedy()]
+def _links(vocabulary: int, sampling: Sampling) -> list[Any]:
     links = []
+    if sampling.repetition_penalty != 1:
+        penalty = sampling.repetition_penalty
+        links.append(
+            native.llama_sampler_init_penalties(vocabulary, PENALTY_TOKENS, penalty, 0.0, 0.0)
+        )
+    if sampling.temperature < GREEDY_BELOW:
+        return [*links, native.llama_sampler_init_greedy()]
     if sampling.top_k > 0:
         links.append(native.llama_sampler_init_top_k(sampling.top_k))
     if sampling.top_p < 1:

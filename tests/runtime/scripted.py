@@ -21,6 +21,7 @@ class ScriptedBackend:
     """
 
     chunk = 4
+    repetition_penalty = 1.0
 
     def __init__(
         self,

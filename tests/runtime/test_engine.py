@@ -1,10 +1,14 @@
 """The engine: what it says is what the file says, whatever was asked before."""
 
+import json
+import shutil
 import threading
 
 import pytest
 
 from distill.core.errors import BadInput, Unsupported
+from export.checkpoint import open_checkpoint
+from export.f16 import write_f16
 from runtime import load
 from runtime.cores import physical_cores
 from runtime.engine import Engine, PromptTooLong
@@ -102,6 +106,28 @@ def test_sampling_with_one_candidate_is_greedy(engine):
     greedy = say(engine, temperature=0, max_tokens=20)[0]
     for options in ({"top_k": 1}, {"top_p": 0.0}, {"min_p": 1.0}, {"temperature": 1e-9}):
         assert say(engine, max_tokens=20, **options)[0] == greedy
+
+
+def test_a_strong_repetition_penalty_uses_no_token_twice_and_the_file_may_recommend_it(
+    tiny_folder, tmp_path
+):
+    folder = tmp_path / "student"
+    shutil.copytree(tiny_folder, folder)
+    path = folder / "generation_config.json"
+    known = json.loads(path.read_text()) if path.exists() else {}
+    path.write_text(json.dumps({**known, "repetition_penalty": 10.0}))
+    write_f16(open_checkpoint(folder), tmp_path / "student.gguf")
+    with load(tmp_path / "student.gguf") as recommends:
+        told = pieces_of(recommends)
+        plain = pieces_of(recommends, repetition_penalty=1.0)
+    assert len(told) > 10
+    assert len(set(told)) == len(told)
+    assert len(set(plain)) < len(plain)
+
+
+def pieces_of(engine, **options):
+    pieces = say(engine, LONGER, temperature=0, max_tokens=40, **options)[2]
+    return [piece.text for piece in pieces if piece.text.isascii() and piece.text.strip()]
 
 
 def test_the_second_turn_evaluates_only_what_is_new(engine):
@@ -206,6 +232,8 @@ def test_timings_say_what_happened(engine):
         ({"top_p": 1.5}, "top_p is 1.5"),
         ({"min_p": -0.1}, "min_p is -0.1"),
         ({"top_k": -1}, "top_k is -1"),
+        ({"repetition_penalty": -1.0}, "repetition_penalty is -1"),
+        ({"repetition_penalty": float("inf")}, "repetition_penalty is inf"),
         ({"stop": [""]}, "a stop string is empty"),
     ],
 )

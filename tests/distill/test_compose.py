@@ -50,15 +50,16 @@ def test_improved_replies_become_the_sets_that_trl_reads(starter, tmp_path):
     found = outcome("compose", starter, "--rule", "improved", "--out", out)
     assert sorted(f.name for f in out.iterdir()) == TRL
     dialogues = {d.id: d for d in read_jsonl(starter / "dialogues.jsonl", Dialogue)}
+    responses = read_jsonl(starter / "responses.jsonl", Response)
     improved = {
-        r.text: dialogues[r.dialogue_id].messages()
-        for r in read_jsonl(starter / "responses.jsonl", Response)
-        if r.strategy == "improved"
+        r.text: dialogues[r.dialogue_id].messages() for r in responses if r.strategy == "improved"
     }
     train = [d for d in dialogues.values() if d.split == "train"]
     sft, preferences = rows_of(out / "sft.jsonl"), rows_of(out / "preferences.jsonl")
     assert len(sft) == len(train) == found["rows"]["sft"]
-    assert len(preferences) == 2 * len(train)
+    learned = [r for r in responses if dialogues[r.dialogue_id].split == "train"]
+    assert len(preferences) == len(learned) - len(train)
+    assert {r.strategy for r in learned} == {"plain", "direct", "improved", "stray", "loop"}
     for row in sft:
         *asked, reply = row["messages"]
         assert reply["role"] == "assistant" and improved[reply["content"]] == asked
@@ -78,13 +79,16 @@ def test_no_privileged_word_reaches_a_training_set(starter, tmp_path):
     assert {key for row in rows for key in row} == {"messages", "id", "source", "turns", "split"}
 
 
-def test_the_first_rule_prefers_the_direct_to_the_plain_reply(starter, tmp_path):
-    sets = compose_folder(starter, "first")
-    assert len(sets.parts["train"].targets) == len(sets.parts["train"].preferences)
-    assert all(r.strategy == "direct" for _, r in sets.parts["train"].targets)
-    assert all(
-        "direct" in p.because and "plain" in p.because for p in sets.parts["train"].preferences
-    )
+def test_the_first_rule_prefers_the_direct_to_the_plain_and_the_spoiled_replies(starter, tmp_path):
+    part = compose_folder(starter, "first").parts["train"]
+    assert all(r.strategy == "direct" for _, r in part.targets)
+    rejected = {p.because.rpartition(" over ")[2] for p in part.preferences}
+    assert rejected == {
+        f"{name} rated 1"
+        for name in ("starter plain", "curriculum plain", "curriculum stray", "curriculum loop")
+    }
+    plain = [p for p in part.preferences if "plain" in p.because]
+    assert len(plain) == len(part.targets) and all("direct" in p.because for p in part.preferences)
 
 
 def test_the_card_counts_measures_and_names_its_sources(rated, tmp_path):

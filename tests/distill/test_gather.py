@@ -21,14 +21,17 @@ def test_the_starter_and_the_curriculum_become_one_folder(tmp_path):
     assert sorted(f.name for f in out.iterdir()) == sorted(FILES)
     assert [f.name for f in out.parent.iterdir()] == ["data"]
     dialogues = read_jsonl(out / "dialogues.jsonl", Dialogue)
+    responses = read_jsonl(out / "responses.jsonl", Response)
+    strays = sum(r.strategy == "stray" for r in responses)
+    assert strays > 180
     assert found["counts"]["curriculum"] == {
-        "train": 192, "valid": 4, "test": 4, "responses": 600
+        "train": 192, "valid": 4, "test": 4, "responses": 800 + strays
     }  # fmt: skip
     assert {d.id[0] for d in dialogues if d.source == "starter"} == {"f"}
     assert len(dialogues) == 350
     ids = {d.id for d in dialogues}
     assert {p.dialogue_id for p in read_jsonl(out / "privileged.jsonl", Privileged)} == ids
-    assert {r.dialogue_id for r in read_jsonl(out / "responses.jsonl", Response)} == ids
+    assert {r.dialogue_id for r in responses} == ids
     assert found["out"] == str(out)
     written = json.loads((out / "gather.json").read_text())
     assert {key: found[key] for key in written} == written

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from distill.core.errors import BadInput
-from distill.recipe import recipe_text
+from distill.recipe import bundled, recipe_text
 from distill.train import train
 from tests.models import tiny_checkpoint
 from tests.training import OFFLINE, distill_train, recipe, write_recipe, write_sets
@@ -46,7 +46,9 @@ def test_an_unknown_key_of_a_recipe_is_named(place, base):
 
 def test_a_recipe_that_is_not_there_lists_the_bundled_ones(place, base):
     (place / "recipe.yaml").unlink()
-    assert "neither a file nor one of base, gemma-3-1b-it" in refused(place, base)
+    listed = ", ".join(bundled())
+    assert listed.startswith("base, base-listening, ")
+    assert f"neither a file nor one of {listed}" in refused(place, base)
 
 
 def test_a_student_for_a_recipe_from_scratch_is_refused(place, base):

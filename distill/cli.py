@@ -19,6 +19,7 @@ COMMANDS = {
     "train": Entry(
         "distill.train", "Train a student by a recipe.", "train", ("torch", "trl", "peft")
     ),
+    "sweep": Entry("distill.sweep", "Train and judge a student for each set of a table."),
     "export": Entry("export.__main__", "Write the student as a file for the device, and check it."),
     "runtime": Entry("runtime.__main__", "Serve a file locally, or talk to it."),
     "eval": Entry("eval.__main__", "Judge a candidate: answers, win rate, latency, report."),

@@ -14,24 +14,16 @@ from unittest.mock import patch
 import pytest
 
 from distill.cli import COMMANDS
-from distill.core.command import Entry, main
+from distill.core.command import main
 from distill.core.jsonl import read_jsonl, write_json, write_jsonl
 from distill.core.records import Dialogue, Privileged, Response, Turn
 from tests.distill.raw_corpora import story
 
 ROOT = Path(__file__).parents[2]
-# The verbs are in the umbrella's table as soon as they are released; until then they are added.
-DRIVER = """
-from distill.cli import COMMANDS
-from distill.core.command import Entry, main
-verbs = {name: Entry(f"distill.{name}", "") for name in ("teach", "annotate", "improve")}
-main("distill", "", verbs | COMMANDS)
-"""
-VERBS = {name: Entry(f"distill.{name}", "") for name in ("teach", "annotate", "improve")}
 
 
 def argv(*words: object) -> list[str]:
-    return [sys.executable, "-c", DRIVER, *map(str, words)]
+    return [sys.executable, "-m", "distill", *map(str, words)]
 
 
 def environment() -> dict[str, str]:
@@ -55,7 +47,7 @@ def run(*words: object) -> subprocess.CompletedProcess[str]:
         redirect_stderr(err),
         pytest.raises(SystemExit) as ended,
     ):
-        main("distill", "", VERBS | COMMANDS)
+        main("distill", "", COMMANDS)
     return subprocess.CompletedProcess(
         line, int(ended.value.code or 0), out.getvalue(), err.getvalue()
     )

@@ -11,6 +11,7 @@ from typing import Any
 from fastapi.responses import Response
 
 from runtime.engine import Reply
+from runtime.guard import Checked
 
 KINDS = {
     401: "authentication_error",
@@ -52,8 +53,12 @@ class ApiError(Exception):
 class Completion:
     """The parts of one chat completion, whole or as chunks with one id."""
 
-    def __init__(self, model: str, include_usage: bool = False) -> None:
+    def __init__(
+        self, model: str, include_usage: bool = False, checked: Checked | None = None
+    ) -> None:
         self._model = model
+        self.before = checked.block if checked else ""  # shown before the model's text
+        self._ours = {"kindred": {"guard": checked.report()}} if checked else {}
         self._id = f"chatcmpl-{secrets.token_hex(12)}"
         self._created = int(time.time())
         self._include_usage = include_usage
@@ -71,12 +76,17 @@ class Completion:
     def whole(self, text: str, reply: Reply) -> dict[str, Any]:
         choice = {
             "index": 0,
-            "message": {"role": "assistant", "content": text, "refusal": None},
+            "message": {"role": "assistant", "content": self.before + text, "refusal": None},
             "logprobs": None,
             "finish_reason": reply.finish_reason,
         }
         counts = {"usage": usage(reply), "timings": reply.timings()}
-        return self._envelope("chat.completion", [choice]) | counts
+        return self._envelope("chat.completion", [choice]) | counts | self._ours
+
+    def opening(self) -> list[bytes]:
+        """The events before the model's text: the role, and what the guard shows."""
+        first = event(self.chunk({"role": "assistant", "content": ""}) | self._ours)
+        return [first, *([self.text_event(self.before)] if self.before else [])]
 
     def text_event(self, text: str) -> bytes:
         """The event of a piece of text: the bytes around it never change."""
@@ -91,7 +101,7 @@ class Completion:
 
     def closing(self, reply: Reply) -> list[dict[str, Any]]:
         """The chunks after the text: the finish reason, then the usage where it was asked for."""
-        timings = {"timings": reply.timings()}
+        timings = {"timings": reply.timings()} | self._ours
         chunks = [self.chunk({}, reply.finish_reason) | timings]
         if self._include_usage:
             last = self._envelope("chat.completion.chunk", [])

@@ -19,9 +19,11 @@ import typer
 
 from distill.core.progress import say
 from runtime.address import address, bound, require_key_off_loopback
+from runtime.guarding.switch import GuardLocale, GuardPolicy, GuardSwitch, guard_for
 
 if TYPE_CHECKING:
     from runtime.engine import Engine
+    from runtime.guard import Guard
 
 GRACE_S = 5
 
@@ -46,6 +48,9 @@ def run(
             envvar=["KINDRED_API_KEY", "LLAMA_API_KEY"],
         ),
     ] = None,
+    guard: GuardSwitch = "on",
+    guard_locale: GuardLocale = "default",
+    guard_policy: GuardPolicy = None,
     json: Annotated[
         bool, typer.Option("--json", help="Print the address as one JSON object.")
     ] = False,
@@ -54,6 +59,7 @@ def run(
     from runtime import load
 
     require_key_off_loopback(host, api_key)
+    watching = guard_for(guard, guard_locale, guard_policy)
     with bound(host, port) as listener, load(file, context=context, threads=threads) as engine:
         url = address(listener)
         say(f"{engine.name}: {engine.context} tokens of context; Ctrl-C stops the server")
@@ -62,7 +68,7 @@ def run(
             if json
             else f"serving {engine.name} at {url}"
         )
-        answer(engine, listener, ready, host=host, api_key=api_key, queue=queue)
+        answer(engine, listener, ready, host=host, api_key=api_key, queue=queue, guard=watching)
 
 
 def answer(
@@ -73,6 +79,7 @@ def answer(
     host: str,
     api_key: str | None,
     queue: int,
+    guard: "Guard | None",
 ) -> None:
     """Serve until a signal; print `ready` once requests are answered."""
     import uvicorn
@@ -96,7 +103,7 @@ def answer(
                 signal.signal(number, self.handle_exit)
             yield
 
-    app = application(engine, host=host, api_key=api_key, queue=queue)
+    app = application(engine, host=host, api_key=api_key, queue=queue, guard=guard)
     config = uvicorn.Config(
         app,
         log_config=None,

@@ -19,6 +19,7 @@ from distill.core.errors import KindredError
 from distill.core.progress import say
 from runtime.access import Access, place_of
 from runtime.engine import Engine, PromptTooLong, Reply
+from runtime.guard import Checked, Guard
 from runtime.replies import DONE, ApiError, Completion, event, json_response
 from runtime.request import ChatRequest, read_request
 from runtime.scheduler import Generation, QueueFull, Scheduler
@@ -44,8 +45,9 @@ class EventStream(StreamingResponse):
 class Chats:
     """The handlers of one engine's server."""
 
-    def __init__(self, engine: Engine, scheduler: Scheduler) -> None:
+    def __init__(self, engine: Engine, scheduler: Scheduler, guard: Guard | None) -> None:
         self._engine = engine
+        self._guard = guard
         self._scheduler = scheduler
         self._created = int(time.time())
 
@@ -56,7 +58,7 @@ class Chats:
         generation = Generation()
         try:
             self._scheduler.require_room()
-            reply = await asyncio.to_thread(self._prepare, asked, generation)
+            reply, checked = await asyncio.to_thread(self._prepare, asked, generation)
             self._scheduler.admit(generation, reply)
         except QueueFull as full:
             headers = {"Retry-After": str(full.retry_after_s)}
@@ -65,14 +67,17 @@ class Chats:
             raise ApiError(400, str(error), "messages", "context_length_exceeded") from error
         except KindredError as error:
             raise ApiError(400, str(error), "messages", "invalid_value") from error
-        completion = Completion(self._engine.name, asked.include_usage())
+        completion = Completion(self._engine.name, asked.include_usage(), checked)
         if asked.stream:
             return EventStream(stream(generation, reply, completion), generation)
         return await self._whole(request, generation, reply, completion)
 
-    def _prepare(self, asked: ChatRequest, generation: Generation) -> Reply:
+    def _prepare(self, asked: ChatRequest, generation: Generation) -> tuple[Reply, Checked | None]:
         messages = [message.plain() for message in asked.messages]
-        return self._engine.chat(messages, cancelled=generation.cancelled, **asked.options())
+        said = self._guard.without_blocks(messages) if self._guard else messages
+        reply = self._engine.chat(said, cancelled=generation.cancelled, **asked.options())
+        # Only now: what fits the context is never too long for the guard.
+        return reply, self._guard.check_conversation(messages) if self._guard else None
 
     async def _whole(
         self, request: Request, generation: Generation, reply: Reply, completion: Completion
@@ -124,7 +129,8 @@ async def stream(
 ) -> AsyncIterator[bytes]:
     """The events of one reply; an error after the first one is an event too."""
     try:
-        yield event(completion.chunk({"role": "assistant", "content": ""}))
+        for opening in completion.opening():
+            yield opening
         async for piece in generation.pieces():
             if piece.text:
                 yield completion.text_event(piece.text)
@@ -170,10 +176,12 @@ async def read_body(request: Request) -> bytes:
     return bytes(body)
 
 
-def application(engine: Engine, *, host: str, api_key: str | None, queue: int) -> Access:
+def application(
+    engine: Engine, *, host: str, api_key: str | None, queue: int, guard: Guard | None
+) -> Access:
     """The ASGI application; `queue` chats may wait while one is answered."""
     scheduler = Scheduler(queue)
-    chats = Chats(engine, scheduler)
+    chats = Chats(engine, scheduler, guard)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

@@ -18,9 +18,11 @@ import typer
 
 from distill.core.errors import BadInput
 from distill.core.progress import say
+from runtime.guarding.switch import GuardLocale, GuardPolicy, GuardSwitch, guard_for
 
 if TYPE_CHECKING:
     from runtime.engine import Engine
+    from runtime.guard import Guard
 
 COMMANDS = """/reset          forget the conversation
 /system TEXT    set the system message, and start anew (no text: none)
@@ -46,6 +48,7 @@ class Conversation:
     out: TextIO
     system: str = ""
     turns: list[dict[str, str]] = field(default_factory=list)
+    guard: "Guard | None" = None
 
     def messages(self) -> list[dict[str, str]]:
         head = [{"role": "system", "content": self.system}] if self.system else []
@@ -57,7 +60,7 @@ class Conversation:
         interrupted = threading.Event()
         try:
             reply = self.engine.chat(
-                self.messages(),
+                self.guard.without_blocks(self.messages()) if self.guard else self.messages(),
                 max_tokens=self.options.max_tokens,
                 temperature=self.options.temperature,
                 seed=self.options.seed,
@@ -67,7 +70,9 @@ class Conversation:
             self.turns.pop()
             say(f"{error}; /reset forgets the conversation")
             return
-        written: list[str] = []
+        block = self.guard.check_conversation(self.turns).block if self.guard else ""
+        written = [block]
+        self._show(block)
         with on_interrupt(interrupted.set):
             for piece in reply:
                 written.append(piece.text)
@@ -156,6 +161,9 @@ def run(
     threads: Annotated[
         int | None, typer.Option(help="Threads; by default the physical cores.", min=1)
     ] = None,
+    guard: GuardSwitch = "on",
+    guard_locale: GuardLocale = "default",
+    guard_policy: GuardPolicy = None,
     json: Annotated[
         bool, typer.Option("--json", help="Print the conversation as one JSON object at the end.")
     ] = False,
@@ -163,9 +171,12 @@ def run(
     """Talk to a file in the terminal: /reset, /system TEXT, /help, /quit."""
     from runtime import load
 
+    watching = guard_for(guard, guard_locale, guard_policy)
     with load(file, context=context, threads=threads) as engine:
         out = sys.stderr if json else sys.stdout
-        talk = Conversation(engine, Options(max_tokens, temperature, seed), out, system)
+        talk = Conversation(
+            engine, Options(max_tokens, temperature, seed), out, system, guard=watching
+        )
         say(f"{engine.name}; /help lists the commands")
         converse(talk)
     if json:

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from runtime.engine import Engine
+from runtime.guard import Guard
 from runtime.server import application
 from tests.runtime.scripted import ScriptedBackend
 from tests.runtime.serving import Exchange, Serving
@@ -26,7 +27,9 @@ class Bench:
         self.gate = threading.Semaphore(0)
         self.backend = ScriptedBackend(script, gate=self.gate)
         self.engine = Engine("scripted", self.backend)
-        self.app = application(self.engine, host="127.0.0.1", api_key=None, queue=queue)
+        self.app = application(
+            self.engine, host="127.0.0.1", api_key=None, queue=queue, guard=Guard()
+        )
         self._waiting = ThreadPoolExecutor(1)
 
     def ask(self, **options) -> Exchange:

@@ -18,15 +18,15 @@ from torch import Tensor
 from distill.core.errors import Unsupported
 from distill.learning.divergence_rows import HIGHEST_RATIO, Kind, RowScores, Scoring
 
-if importlib.util.find_spec("triton"):
+HAS_TRITON = importlib.util.find_spec("triton") is not None
+if HAS_TRITON:
     import triton
     import triton.language as tl
 
-    jit: Any = triton.jit
-else:
 
-    def jit(kernel: Any) -> Any:
-        return kernel
+def jit(kernel: Any) -> Any:
+    """Compiled at its first launch; as it is where there is no Triton."""
+    return triton.jit(kernel) if HAS_TRITON else kernel
 
 
 COLUMNS = 4096
@@ -78,8 +78,7 @@ def score_rows(
 
 def refuse_device(logits: Tensor) -> None:
     """Unsupported without Triton, without a GPU, or for fp64 states."""
-    interpreted = bool(importlib.util.find_spec("triton")) and triton.knobs.runtime.interpret
-    if not importlib.util.find_spec("triton") or not (logits.is_cuda or interpreted):
+    if not HAS_TRITON or not (logits.is_cuda or triton.knobs.runtime.interpret):
         raise Unsupported('kernel="triton" needs Triton and a GPU; leave the option out')
     if logits.dtype != torch.float32:
         raise Unsupported('kernel="triton" does not take fp64 states; leave the option out')

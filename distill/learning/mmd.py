@@ -201,7 +201,7 @@ def grouped_mmd2(
             kernel = kernel_of(*both, 1, None)
         options["bandwidth"] = kernel.widest
     total, rows = student_NF.sum() * 0.0, 0
-    for group in groups_N.unique().tolist():
+    for group in sorted(set(groups_N.tolist())):
         kept_N = groups_N == group
         size = int(kept_N.sum())
         if size > 1:
@@ -274,8 +274,8 @@ def random_feature_mmd2(
 
 def feature_distance(student_NJ: Tensor, teacher_MJ: Tensor) -> Tensor:
     """Unbiased |mean phi(x) - mean phi(y)|^2 for phi = (cos, sin) / sqrt(J), whose norm is 1."""
-    terms = []
-    means = []
+    terms: list[Tensor] = []
+    means: list[Tensor] = []
     for phases in (student_NJ, teacher_MJ):
         mean_J = torch.cat([phases.cos().mean(0), phases.sin().mean(0)]) / phases.shape[1] ** 0.5
         rows = len(phases)

@@ -1,12 +1,13 @@
 """Speed and peak extra memory of the distillation losses against the pinned peers.
 
-    python -m tests.benchmarks.distillation_losses [--rounds N] [--threads N] [--small]
+    python -m tests.benchmarks.distillation_losses [--rounds N] [--threads N] [--only TABLE]
 
 Peers: TRL's `ChunkedDivergenceFunction` and GKD's `generalized_jsd_loss` from hidden states, and
 Liger's chunked JSD where liger-kernel is installed, all as the reverse KL (beta 1); for MMD the
-code that expands [2n, 2n, m]. Forward and backward. Every round runs all paths in turn: seconds are
+code that expands [2n, 2n, m]. Forward and backward. Every round runs all paths in turn: figures are
 medians over rounds, ratios are medians of each round's ratio. Memory is the peak of the process
-above what it held before, gradients included; Linux only, or the allocator's on a GPU.
+above what it held before, gradients included; Linux only, or the allocator's on a GPU. On a machine
+that others share, give one thread and read the CPU seconds.
 """
 
 import gc
@@ -18,7 +19,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import typer
@@ -101,7 +102,9 @@ def trl_gkd(case: Case) -> Tensor:
     with torch.no_grad():
         teacher_NV = case.teacher_NE @ case.teacher_VE.T
     labels_N = case.labels_N[None]
-    return GKDTrainer.generalized_jsd_loss(student_NV[None], teacher_NV[None], labels_N, beta=1)
+    loss: Any = GKDTrainer.generalized_jsd_loss
+    found: Tensor = loss(student_NV[None], teacher_NV[None], labels_N, beta=1)
+    return found
 
 
 def liger_chunked(case: Case) -> Tensor:
@@ -134,8 +137,17 @@ def resident_kib(field: str) -> int:
     return int(found[1])
 
 
-def measured(path: Measured, clear: Callable[[], None], cuda: bool) -> tuple[float, float, float]:
-    """Seconds, peak extra MB and the loss of one forward and backward pass."""
+@dataclass
+class Figures:
+    """One forward and backward pass; `work_s` is the processor time of this process alone."""
+
+    wall_s: float
+    work_s: float
+    extra_mb: float
+    loss: float
+
+
+def measured(path: Measured, clear: Callable[[], None], cuda: bool) -> Figures:
     clear()
     gc.collect()
     if cuda:
@@ -145,42 +157,51 @@ def measured(path: Measured, clear: Callable[[], None], cuda: bool) -> tuple[flo
     else:
         Path("/proc/self/clear_refs").write_text("5")
         before = resident_kib("VmRSS") * 1024 / 1e6
-    started = time.perf_counter()
+    started, work = time.perf_counter(), time.process_time()
     loss = path()
-    loss.backward()
+    torch.autograd.backward(loss)
     if cuda:
         torch.cuda.synchronize()
-    seconds = time.perf_counter() - started
+    wall_s, work_s = time.perf_counter() - started, time.process_time() - work
     peak = torch.cuda.max_memory_allocated() if cuda else resident_kib("VmHWM") * 1024
-    return seconds, peak / 1e6 - before, loss.item()
+    return Figures(wall_s, work_s, peak / 1e6 - before, loss.item())
+
+
+def middle(quantity: str, of: list[Figures]) -> float:
+    return statistics.median(getattr(figures, quantity) for figures in of)
+
+
+def ratio(quantity: str, above: list[Figures], below: list[Figures]) -> str:
+    """Median of each round's ratio: rounds on a shared machine differ more than paths do."""
+    pairs = zip(above, below, strict=True)
+    found = [getattr(a, quantity) / max(1e-9, getattr(b, quantity)) for a, b in pairs]
+    return f"{statistics.median(found):.3g}x"
 
 
 def compare(
     name: str, paths: dict[str, Measured], clear: Callable[[], None], rounds: int, cuda: bool
 ) -> Table:
-    """A table of one case; the first path is ours."""
-    found: dict[str, list[tuple[float, float, float]]] = {label: [] for label in paths}
+    """A table of one case; the first path is ours. The first round warms up and is dropped."""
+    found: dict[str, list[Figures]] = {label: [] for label in paths}
     for number in range(rounds + 1):
         for label, path in paths.items():
             figures = measured(path, clear, cuda)
             if number:
                 found[label].append(figures)
     clear()
-    table = Table(name, "s", "extra MB", "loss", "speed of ours", "memory of ours")
+    columns = ("wall s", "CPU s", "extra MB", "loss", "wall / ours", "CPU / ours", "ours / MB")
+    table = Table(name, *columns)
     mine = next(iter(found.values()))
     for label, theirs in found.items():
-        speed = statistics.median(t[0] / m[0] for m, t in zip(mine, theirs, strict=True))
-        memory = statistics.median(m[1] for m in mine) / max(
-            1e-3, statistics.median(t[1] for t in theirs)
-        )
-        seconds, extra, loss = (statistics.median(t[i] for t in theirs) for i in range(3))
         table.add_row(
             label,
-            f"{seconds:.3f}",
-            f"{extra:.0f}",
-            f"{loss:.6g}",
-            f"{speed:.2f}x",
-            f"{memory:.2f}x",
+            f"{middle('wall_s', theirs):.3g}",
+            f"{middle('work_s', theirs):.3g}",
+            f"{middle('extra_mb', theirs):.1f}",
+            f"{middle('loss', theirs):.6g}",
+            ratio("wall_s", theirs, mine),
+            ratio("work_s", theirs, mine),
+            ratio("extra_mb", mine, theirs),
         )
     return table
 
@@ -204,7 +225,7 @@ def cases(small: bool, cuda: bool) -> Iterator[Case]:
         rows, student, teacher, vocabulary = (32, 64, 96, 4096)
     elif cuda:
         rows, student, teacher, vocabulary = (8192, 2048, 3584, 151936)
-    kind = {"dtype": torch.bfloat16, "device": "cuda"} if cuda else {}
+    kind: dict[str, Any] = {"dtype": torch.bfloat16, "device": "cuda"} if cuda else {}
     shape = (student, teacher, vocabulary)
     masked = rows if cuda else 2 * rows
     yield Case("reverse KL, head trains", rows, *shape, **kind)
@@ -232,6 +253,7 @@ def main(
     rounds: Annotated[int, typer.Option()] = 5,
     threads: Annotated[int, typer.Option()] = torch.get_num_threads(),
     small: bool = False,
+    only: Annotated[str, typer.Option(help="A part of a table's name.")] = "",
 ) -> None:
     torch.set_num_threads(threads)
     cuda = torch.cuda.is_available()
@@ -239,9 +261,12 @@ def main(
     where = torch.cuda.get_device_name() if cuda else f"CPU, {threads} threads"
     console.print(f"{where}; medians of {rounds} rounds, forward and backward")
     for case in cases(small, cuda):
+        if only not in case.name:
+            continue
         paths = divergence_paths(case, dense=not case.frozen)
         console.print(compare(case.name, paths, case.clear, rounds, cuda))
-    console.print(mmd_table(rounds, small, cuda))
+    if only in "MMD":
+        console.print(mmd_table(rounds, small, cuda))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from typing import Any
 
 from runtime.guarding.classifier import Classifier, bundled_classifier
 from runtime.guarding.features import Seen, look, passages
-from runtime.guarding.locales import END, DEFAULT, Resource, block, known, openings, resources_for
+from runtime.guarding.locales import DEFAULT, END, Resource, block, known, openings, resources_for
 from runtime.guarding.policy import Entry, Policy, read_policy
 from runtime.guarding.words import words_of
 
@@ -99,9 +99,9 @@ class Guard:
     def _sure(self, seen: Seen) -> Entry | None:
         """The entry whose signals suffice alone."""
         for entry in self._policy.entries.values():
-            if seen.signals.intersection(entry.alone):
-                if not seen.contexts.intersection(entry.unless):
-                    return entry
+            alone, unless = seen.signals & {*entry.alone}, seen.contexts & {*entry.unless}
+            if alone and not unless:
+                return entry
         return None
 
     def _likely(self, chances: Mapping[str, float]) -> Entry | None:

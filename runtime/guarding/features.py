@@ -6,6 +6,7 @@ that the classifier weighs. Nothing is refused.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from runtime.guarding.patterns import Found
 from runtime.guarding.policy import CONTEXT, HARMLESS, SIGNAL, Policy
@@ -56,7 +57,7 @@ def overlaps(hit: Found, covered: set[int]) -> bool:
 def grams(words: Sequence[str]) -> frozenset[str]:
     """The words and pairs of neighbours of a passage."""
     shown = [STOP, *("#" if word.isdigit() else word for word in words), STOP]
-    pairs = {f"{first} {second}" for first, second in zip(shown, shown[1:], strict=False)}
+    pairs = {f"{first} {second}" for first, second in pairwise(shown)}
     return frozenset(pairs | set(shown)) - {STOP, f"{STOP} {STOP}", COVERED}
 
 

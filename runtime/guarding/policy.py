@@ -112,6 +112,5 @@ class Plain(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
-            mark = self.peek_event().start_mark
-            raise yaml.constructor.ConstructorError(None, None, "an alias", mark)
+            raise yaml.constructor.ConstructorError(problem="an alias")
         return super().compose_node(parent, index)

@@ -105,7 +105,7 @@ def test_every_locale_has_every_kind_of_help(locale):
     watching = Guard(locale=locale)
     for text in ("I want to die", "my brother says he wants to die", "my husband hit me again"):
         found = watching.check(text)
-        assert found.locale == locale and "112" in found.block or len(found.resources) >= 2
+        assert found.locale == locale and len(found.resources) >= 2
         assert found.block.endswith("\n\n") and "\n\n" not in found.block[:-2]
 
 

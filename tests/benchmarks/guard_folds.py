@@ -1,7 +1,7 @@
-"""How often the guard fires when it should, and when it should not, on messages it has not learned.
+"""How often the guard fires when it should and when it should not, on messages new to it.
 
-`python tests/benchmarks/guard_folds.py PATH [--folds 5] [--threshold T] [--show] [--out FILE]`: PATH
-holds JSON lines with `text`, `label` (crisis or not) and `kind`. Each fold is judged by a
+`python tests/benchmarks/guard_folds.py PATH [--folds 5] [--threshold T] [--show] [--out FILE]`:
+PATH holds JSON lines with `text`, `label` (crisis or not) and `kind`. Each fold is judged by a
 classifier that learned from the other folds, the package's written messages and everyday turns;
 messages of the package that are in PATH are left out. The patterns are the same for every fold:
 whoever wrote them had seen development.jsonl, so on that file the figures flatter, and only a set

@@ -6,6 +6,7 @@ response or privileged fields of none (BadInput). The memory does not grow with 
 """
 
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -105,8 +106,8 @@ class Material:
 
     def lengths(self) -> dict[int, int]:
         """How many of the cases that are kept have how many words."""
-        query = f"SELECT words, COUNT(*) {KEPT} AND author != ? GROUP BY words"
-        return dict(self.rows.execute(query, (HUMAN,)).fetchall())
+        rows = self.rows.execute(f"SELECT words {KEPT} AND author != ?", (HUMAN,))
+        return Counter(words for (words,) in rows)
 
     def kept_of_length(self, words: int, limit: int) -> list[int]:
         """Places of the last kept cases of so many words."""

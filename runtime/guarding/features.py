@@ -14,6 +14,8 @@ from runtime.guarding.words import STOP
 
 LONGEST_PASSAGE = 60
 COVERED = "~"
+ENDINGS = ("ingly", "edly", "ing", "ed", "es", "ly", "s")
+SHORTEST_STEM = 3
 # What says of whom and when a signal speaks; each joins with every signal as a feature.
 MANNERS = ("i", "kin", "recovered", "relapse", "fiction", "game", "laughing", "mourning", "now")
 
@@ -55,10 +57,19 @@ def overlaps(hit: Found, covered: set[int]) -> bool:
 
 
 def grams(words: Sequence[str]) -> frozenset[str]:
-    """The words and pairs of neighbours of a passage."""
+    """The words, stems and pairs of neighbours of a passage."""
     shown = [STOP, *("#" if word.isdigit() else word for word in words), STOP]
-    pairs = {f"{first} {second}" for first, second in pairwise(shown)}
-    return frozenset(pairs | set(shown)) - {STOP, f"{STOP} {STOP}", COVERED}
+    stems = [stem(word) for word in shown]
+    pairs = {f"{first} {second}" for chain in (shown, stems) for first, second in pairwise(chain)}
+    return frozenset(pairs.union(shown, stems)) - {STOP, f"{STOP} {STOP}", COVERED}
+
+
+def stem(word: str) -> str:
+    """A word without the commonest endings, marked so that it is no word."""
+    for ending in ENDINGS:
+        if word.endswith(ending) and len(word) - len(ending) >= SHORTEST_STEM:
+            return f"{word.removesuffix(ending)}-"
+    return word
 
 
 def passages(words: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -20,6 +20,7 @@ from runtime.guarding.learn import learn, read_everyday, read_labelled
 from runtime.guarding.policy import read_policy
 
 HERE = Path(str(resources.files(__package__)))
+EVERYDAY = Path("distill/starter/dialogues.jsonl")
 MESSAGES = (HERE / "written.jsonl", HERE / "development.jsonl")
 
 
@@ -29,19 +30,22 @@ def run(
         list[Path] | None, typer.Argument(help="JSON lines with text, label and kind.")
     ] = None,
     everyday: Annotated[
-        Path, typer.Option(help="Dialogues whose user turns are no crisis.")
-    ] = Path("distill/starter/dialogues.jsonl"),
+        list[Path] | None, typer.Option(help="Dialogues whose user turns are no crisis.")
+    ] = None,
     policy: Annotated[Path | None, typer.Option(help="The policy; by default the bundled.")] = None,
     out: Annotated[Path, typer.Option(help="Where the classifier goes.")] = HERE / BUNDLED,
 ) -> Outcome:
     """Fit the guard's classifier."""
     files = labelled or list(MESSAGES)
     messages = [message for file in files for message in read_labelled(file)]
-    found = learn([*messages, *read_everyday(everyday)], read_policy(policy))
+    usual = everyday or [EVERYDAY]
+    turns = [turn for file in usual for turn in read_everyday(file)]
+    found = learn([*messages, *turns], read_policy(policy))
     known = {
         "classes": list(CLASSES),
         "messages": len(messages),
-        "data_sha256": {file.name: sha256_of(file) for file in [*files, everyday]},
+        "everyday_turns": len(turns),
+        "data_sha256": {file.name: sha256_of(file) for file in files},
         "offset": found.offset,
         "weights": dict(sorted(found.weights.items())),
     }

@@ -5,6 +5,7 @@ kinds (BadInput, with its line). Needs scikit-learn; what is learned does not.
 """
 
 import json
+import random
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,9 +22,11 @@ from runtime.guarding.policy import Policy
 from runtime.guarding.words import words_of
 
 CLASS_OF = {"direct": "self", "indirect": "self", "third-party": "other", "danger": "danger"}
-STRENGTH = 0.5
+STRENGTH = 1.0
 RARE = 2
-EVERYDAY_WEIGHT = 0.3
+LEAST_WEIGHT = 0.03
+MOST_EVERYDAY = 12_000  # turns of one file, drawn by seed
+EVERYDAY_SHARE = 1.0  # what all everyday turns weigh, against all labelled messages
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class Labelled:
     text: str
     crisis: bool
     kind: str
-    weight: float = 1.0
+    everyday: bool = False
 
     @property
     def target(self) -> str:
@@ -58,14 +61,21 @@ def read_labelled(path: Path) -> list[Labelled]:
 
 
 def read_everyday(path: Path) -> list[Labelled]:
-    """What people say in the dialogues of a file: all of it taken for no crisis."""
+    """What people say in the dialogues of a file: all of it taken for no crisis.
+
+    What `distill gather` wrote will do; of splits only `train` is read.
+    """
+    if not path.is_file():
+        raise MissingInput(f"{path} is no file; give the dialogues.jsonl of distill gather")
     rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
-    said = [turn["content"] for row in rows for turn in row["turns"] if turn["role"] == "user"]
-    return [Labelled(text, False, "everyday", EVERYDAY_WEIGHT) for text in said]
+    turns = [turn for row in rows if row.get("split", "train") == "train" for turn in row["turns"]]
+    said = list(dict.fromkeys(turn["content"] for turn in turns if turn["role"] == "user"))
+    random.Random(0).shuffle(said)
+    return [Labelled(text, False, "everyday", everyday=True) for text in said[:MOST_EVERYDAY]]
 
 
 def learn(messages: Sequence[Labelled], policy: Policy) -> Classifier:
-    """Logistic regression, every class with the same weight in all."""
+    """Logistic regression in which crisis and not weigh the same."""
     rows = [values(look(words_of(message.text), policy)) for message in messages]
     counts = Counter(name for row in rows for name in row)
     names = sorted(name for name, count in counts.items() if count >= RARE)
@@ -85,14 +95,19 @@ def learn(messages: Sequence[Labelled], policy: Policy) -> Classifier:
         name: tuple(round(float(x), 3) for x in model.coef_[:, place])
         for name, place in index.items()
     }
-    kept = {name: row for name, row in weights.items() if max(map(abs, row)) >= 0.02}
+    kept = {name: row for name, row in weights.items() if max(map(abs, row)) >= LEAST_WEIGHT}
     return Classifier(tuple(round(float(x), 3) for x in model.intercept_), kept)
 
 
 def balanced(messages: Sequence[Labelled]) -> list[float]:
-    """Weights by which crisis and not weigh the same."""
-    totals = {
-        crisis: sum(m.weight for m in messages if m.crisis == crisis) for crisis in (True, False)
-    }
-    half = sum(totals.values()) / 2
-    return [message.weight * half / totals[message.crisis] for message in messages]
+    """Weights by which crisis and not weigh the same, and everyday turns have their share."""
+    labelled = sum(not m.everyday for m in messages)
+    share = EVERYDAY_SHARE * labelled / max(1, len(messages) - labelled)
+    own = [share if message.everyday else 1.0 for message in messages]
+    crisis = sum(w for w, message in zip(own, messages, strict=True) if message.crisis)
+    totals = {True: crisis, False: sum(own) - crisis}
+    half = sum(own) / 2
+    return [
+        weight * half / totals[message.crisis]
+        for weight, message in zip(own, messages, strict=True)
+    ]

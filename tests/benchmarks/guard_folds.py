@@ -22,15 +22,17 @@ from rich.console import Console
 from rich.table import Table
 
 from runtime.guard import Guard
-from runtime.guarding.fit import MESSAGES
+from runtime.guarding.fit import EVERYDAY, MESSAGES
 from runtime.guarding.learn import Labelled, learn, read_everyday, read_labelled
 from runtime.guarding.policy import read_policy
 
-EVERYDAY = Path("distill/starter/dialogues.jsonl")
-
 
 def judged(
-    messages: Sequence[Labelled], folds: int, seed: int, threshold: float | None
+    messages: Sequence[Labelled],
+    everyday: Sequence[Labelled],
+    folds: int,
+    seed: int,
+    threshold: float | None,
 ) -> Iterator[tuple[Labelled, bool, float, float]]:
     """Each message, whether the guard fired, its score, and the milliseconds that it took."""
     policy = read_policy()
@@ -43,7 +45,7 @@ def judged(
     for fold in range(folds):
         inside = order[fold::folds]
         rest = [m for place, m in enumerate(order) if place % folds != fold]  # none of one fold
-        classifier = learn([*bundled, *rest, *read_everyday(EVERYDAY)], policy)
+        classifier = learn([*bundled, *rest, *everyday], policy)
         guard = Guard(policy=policy, classifier=classifier)
         for message in inside:
             started = time.process_time()
@@ -92,11 +94,13 @@ def main() -> None:
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threshold", type=float)
+    parser.add_argument("--everyday", type=Path, action="append", help="as for the fit")
     parser.add_argument("--show", action="store_true", help="print what was judged wrongly")
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
     messages = read_labelled(asked.path)
-    rows = list(judged(messages, asked.folds, asked.seed, asked.threshold))
+    everyday = [turn for path in asked.everyday or [EVERYDAY] for turn in read_everyday(path)]
+    rows = list(judged(messages, everyday, asked.folds, asked.seed, asked.threshold))
     found = figures(rows)
     table = Table("", "fired", "of", "share", "95 % interval")
     for name, one in [

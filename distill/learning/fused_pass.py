@@ -55,6 +55,19 @@ class Job:
     chunk_bytes: int
     scorer: RowScorer
 
+    def score(
+        self,
+        student_CV: Tensor,
+        delta_CV: Tensor,
+        rows: slice,
+        weights_M: Tensor | None,
+        scores: RowScores,
+    ) -> None:
+        """Score a chunk of the student's logits; the other tile becomes their gradient."""
+        states_CE, tau = self.teacher_hidden_ME[rows], self.scoring.temperature
+        subtract_projection_(self.teacher_head, states_CE, student_CV, delta_CV, tau)
+        score_chunk(self, student_CV, delta_CV, rows, weights_M, scores)
+
 
 class Gradients(NamedTuple):
     """Sums over rows; None where none is wanted."""
@@ -115,12 +128,8 @@ def pass_over_rows(
         tiles_2CV = hidden_MD.new_empty(shape, dtype=total_type(hidden_MD))
         for rows in chunks:
             student_CV, delta_CV = tiles_2CV[:, : rows.stop - rows.start]
-            tau = job.scoring.temperature
-            project_(student, hidden_MD[rows], student_CV, tau)
-            subtract_projection_(
-                job.teacher_head, job.teacher_hidden_ME[rows], student_CV, delta_CV, tau
-            )
-            score_chunk(job, student_CV, delta_CV, rows, weights_M, scores)
+            project_(student, hidden_MD[rows], student_CV, job.scoring.temperature)
+            job.score(student_CV, delta_CV, rows, weights_M, scores)
             add_gradients(totals, student, hidden_MD, rows, delta_CV, student_CV)
     return scores, totals
 

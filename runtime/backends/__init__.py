@@ -1,16 +1,34 @@
-"""What the engine asks of a file format: tokens in, the next token out."""
+"""What the engine asks of a file format: tokens of several sequences in, the next tokens out.
+
+A backend is called by one thread at a time. It holds `sequences` sequences, numbered from 0, that
+are empty at first and share room for `cells` tokens; the engine decides what each of them holds.
+"""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from numpy import float32
+    from numpy.typing import NDArray
+
+PENALTY_TOKENS = 64
+
+
+class CacheFull(Exception):
+    """No room for the tokens of one `decode`; every sequence holds what it held before."""
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the next token is chosen; temperature 0 takes the likeliest.
+    """How the next token is chosen, in this order; temperature 0 takes the likeliest.
 
-    `repetition_penalty` divides the logits of tokens that the reply has used (arXiv 1909.05858);
-    what the person wrote is not penalized, for a reply should take it up.
+    1. `logit_bias` is added to the logits. 2. `repetition_penalty` divides positive logits of the
+    last `PENALTY_TOKENS` tokens of the reply, and multiplies negative ones (arXiv 1909.05858).
+    3. `presence_penalty` is subtracted once, `frequency_penalty` as often as the reply used a
+    token. 4. `grammar` (GBNF) or `json_schema` (JSON text) forbids tokens. 5. `top_k` (0: all),
+    6. `top_p`, 7. `min_p` cut; 8. `temperature` divides, and one of the rest is drawn.
+    Penalties look at the reply alone, for it should take up what the person wrote.
     """
 
     temperature: float = 0.7
@@ -19,24 +37,49 @@ class Sampling:
     min_p: float = 0.05
     seed: int = 0
     repetition_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    logit_bias: Mapping[int, float] = field(default_factory=dict)
+    grammar: str | None = None
+    json_schema: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """At least one token to append to a sequence that holds `position` tokens already.
+
+    With `wants_logits`, those after the last of these tokens are needed.
+    """
+
+    sequence: int
+    tokens: Sequence[int]
+    position: int
+    wants_logits: bool = False
 
 
 class Sampler(Protocol):
-    """A choice of next tokens with its own random state."""
+    """The choices of one reply, with a random state and a memory of their own."""
 
-    def next(self) -> int: ...
+    def next(self, row: int) -> int:
+        """Choose by the logits of item `row` of the last `decode`, and remember the choice."""
+        ...
 
     def close(self) -> None: ...
 
 
 class Backend(Protocol):
-    """One open file with one cached sequence.
+    """One open file and what it has cached.
 
-    `control` maps the text of every control token to its id; `begin` is the token that starts
+    `context` is how many tokens one sequence may hold, `cells` how many all of them together (a
+    copied beginning counts once where the format can share it), `vocabulary` how many tokens there
+    are. `control` maps the text of every control token to its id; `begin` is the token that starts
     every prompt, where the file wants one. `repetition_penalty` is what the file recommends.
     """
 
     context: int
+    sequences: int
+    cells: int
+    vocabulary: int
     template: str | None
     control: Mapping[str, int]
     begin: int | None
@@ -54,17 +97,32 @@ class Backend(Protocol):
 
     def is_end(self, token: int) -> bool: ...
 
-    def keep(self, count: int) -> int:
-        """Forget what is cached beyond `count` tokens; return how many stayed."""
-        ...
-
-    def evaluate(self, tokens: Sequence[int]) -> None:
-        """Append at most `chunk` tokens to the cached sequence."""
-        ...
-
     @property
-    def chunk(self) -> int: ...
+    def chunk(self) -> int:
+        """Tokens that one `decode` takes at most, all its work together."""
+        ...
 
-    def sampler(self, sampling: Sampling) -> Sampler: ...
+    def decode(self, work: Sequence[Work]) -> None:
+        """Append the tokens of each item to its sequence, all in one pass; no sequence twice.
+
+        Raises CacheFull when `cells` do not suffice.
+        """
+        ...
+
+    def logits(self, row: int) -> "NDArray[float32]":
+        """The logits `[V]` of item `row` of the last `decode`; valid until the next one."""
+        ...
+
+    def keep(self, sequence: int, count: int) -> int:
+        """Forget what a sequence holds beyond `count` tokens; return how many stayed."""
+        ...
+
+    def copy(self, source: int, target: int, count: int) -> int:
+        """Let an empty sequence begin as another does; return how many tokens it holds now."""
+        ...
+
+    def sampler(self, sampling: Sampling) -> Sampler:
+        """Raises BadInput or Unsupported for a grammar or schema that cannot be used."""
+        ...
 
     def close(self) -> None: ...

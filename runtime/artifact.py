@@ -1,15 +1,15 @@
 """A file is looked at before native code opens it.
 
-In: a path. Out: nothing, when it may be opened. Refused: what is missing or no GGUF file, and a
-file that differs from the manifest beside it (CheckFailed).
+In: a path. Out: nothing, when it may be opened. Refused: what is missing or no GGUF file, a header
+or chat template that is unsound or beyond bounds (BadInput, Unsupported), and a file that differs
+from the manifest beside it (CheckFailed).
 """
 
 from pathlib import Path
 
-from distill.core.errors import BadInput, MissingInput
+from distill.core.errors import BadInput, KindredError, MissingInput
 from distill.core.manifest import check_files, manifest_path
-
-MAGIC = b"GGUF"
+from runtime.header import MAGIC, Header, check_model, read_header
 
 
 def check(path: Path) -> None:
@@ -27,5 +27,19 @@ def check(path: Path) -> None:
             f"{path} is not a GGUF file (it begins with {head!r}); "
             "write one with: distill export gguf STUDENT --bits 4"
         )
+    try:
+        header = read_header(path)
+        check_model(header)
+        check_template(header)
+    except KindredError as error:
+        raise type(error)(f"{path} cannot be opened: {error}; export it again") from error
     if manifest_path(path).exists():
         check_files(path)
+
+
+def check_template(header: Header) -> None:
+    """Compile the chat template and render a short conversation: a hostile one stops here."""
+    if header.template is not None:
+        from runtime.template import ChatTemplate
+
+        ChatTemplate(header.template).probe()

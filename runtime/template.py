@@ -5,25 +5,24 @@ types `<|end|>` has typed seven characters. Refused: a template that is missing,
 not compile (Unsupported), and messages that it does not accept (BadInput).
 """
 
-import json
 import re
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
 
 from jinja2 import TemplateError
-from jinja2.ext import Extension, loopcontrols
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.sandbox import SecurityError
 
 from distill.core.errors import BadInput, Unsupported
 from runtime.backends import Backend
+from runtime.sandbox import Bounded, Budget, TooMuch, joined
 
-MAX_SOURCE_CHARACTERS = 128 * 1024
-MAX_RENDERED_CHARACTERS = 8 * 1024 * 1024
-MAX_RENDER_S = 2.0
+MAX_SOURCE_CHARACTERS = 32 * 1024
+MAX_RENDER_S = 0.5
+MAX_REASON_CHARACTERS = 200
 PRIVATE = 0xF0000  # the first private plane of Unicode
 
+# What Python's own compiler and operators raise on a template's behalf.
+COMPILE_ERRORS = (TemplateError, SyntaxError, RecursionError, MemoryError, ValueError, TooMuch)
 RENDER_ERRORS = (
     TemplateError,
     ArithmeticError,
@@ -33,18 +32,17 @@ RENDER_ERRORS = (
     TypeError,
     ValueError,
 )
+PROBES = (
+    [{"role": "user", "content": "Hello"}],
+    [
+        {"role": "system", "content": "Be kind."},
+        {"role": "user", "content": "Hello"},
+        {"role": "assistant", "content": "Hi."},
+        {"role": "user", "content": "Bye"},
+    ],
+)
 
 Message = Mapping[str, str]
-
-
-class GenerationTag(Extension):
-    """`{% generation %}` marks the reply for a training loss; here its body is plain text."""
-
-    tags = {"generation"}  # noqa: RUF012
-
-    def parse(self, parser: Any) -> Any:
-        next(parser.stream)
-        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
 
 
 class ChatTemplate:
@@ -56,35 +54,45 @@ class ChatTemplate:
                 f"the chat template has {len(source)} characters; at most "
                 f"{MAX_SOURCE_CHARACTERS} are accepted"
             )
-        environment = ImmutableSandboxedEnvironment(
-            trim_blocks=True, lstrip_blocks=True, extensions=[GenerationTag, loopcontrols]
-        )
-        environment.filters["tojson"] = _to_json
+        environment = Bounded()
         environment.globals |= {"raise_exception": _refuse, "strftime_now": _now}
         self._variables = {"bos_token": begin, "eos_token": end, "tools": None, "documents": None}
         try:
-            self._template = environment.from_string(source)
-        except TemplateError as error:
-            raise Unsupported(f"the chat template does not compile: {error}") from error
+            with Budget(MAX_RENDER_S):  # constants are computed while it compiles
+                self._template = environment.from_string(source)
+        except COMPILE_ERRORS as error:
+            raise Unsupported(f"the chat template does not compile: {reason(error)}") from error
 
     def render(self, messages: Sequence[Message], *, reply_next: bool = True) -> str:
         """The prompt as text; with `reply_next` it ends where the assistant's reply begins."""
-        deadline = time.monotonic() + MAX_RENDER_S
-        parts: list[str] = []
-        size = 0
         try:
-            for part in self._template.generate(
-                messages=messages, add_generation_prompt=reply_next, **self._variables
-            ):
-                parts.append(part)
-                size += len(part)
-                if size > MAX_RENDERED_CHARACTERS or time.monotonic() > deadline:
-                    raise BadInput("the chat template of this file does not come to an end")
-        except BadInput:
-            raise
+            with Budget(MAX_RENDER_S):
+                return joined(
+                    self._template.generate(
+                        messages=messages, add_generation_prompt=reply_next, **self._variables
+                    )
+                )
+        except (TooMuch, MemoryError) as error:
+            raise BadInput(
+                f"the chat template of this file is not usable: {reason(error)}"
+            ) from error
         except RENDER_ERRORS as error:
-            raise BadInput(f"the chat template does not accept these messages: {error}") from error
-        return "".join(parts)
+            raise BadInput(
+                f"the chat template does not accept these messages: {reason(error)}"
+            ) from error
+
+    def probe(self) -> None:
+        """Refuse a template that accepts no short conversation at all."""
+        refusals = []
+        for messages in PROBES:
+            try:
+                self.render(messages)
+            except BadInput as error:
+                if isinstance(error.__cause__, TooMuch | MemoryError | SecurityError):
+                    raise
+                refusals.append(error)
+        if len(refusals) == len(PROBES):
+            raise refusals[0]
 
 
 class Prompter:
@@ -154,8 +162,9 @@ class StandIns:
         return text.translate(self._texts) if self._texts else text
 
 
-def _to_json(value: Any, indent: int | None = None, ensure_ascii: bool = False) -> str:
-    return json.dumps(value, indent=indent, ensure_ascii=ensure_ascii)
+def reason(error: BaseException) -> str:
+    """What an error says, cut: a template chooses its words."""
+    return str(error)[:MAX_REASON_CHARACTERS]
 
 
 def _refuse(message: str) -> None:
@@ -163,4 +172,4 @@ def _refuse(message: str) -> None:
 
 
 def _now(form: str) -> str:
-    return datetime.now().strftime(form)
+    return datetime.now().strftime(str(form)[:64])

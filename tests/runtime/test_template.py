@@ -1,12 +1,20 @@
 """Chat templates: rendered in a sandbox; control tokens come from the template alone."""
 
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
 import pytest
 
 from distill.core.errors import BadInput, Unsupported
 from runtime import load
+from runtime.sandbox import MAX_NODES
 from runtime.template import MAX_SOURCE_CHARACTERS, ChatTemplate, Prompter
 from tests.runtime.scripted import TEMPLATE, ScriptedBackend
 
+FOLDER = Path(find_spec("trl").origin).parent / "chat_templates"
+# llava_next wants contents in parts, which is not how messages reach a template here.
+PUBLISHED = [path for path in sorted(FOLDER.glob("*.jinja")) if "llava_next" not in path.stem]
 HELLO = [{"role": "user", "content": "hello"}]
 
 
@@ -90,29 +98,89 @@ def test_typed_control_tokens_in_a_real_file_give_their_plain_tokens(tiny_gguf):
         assert pieces == b"a<|end|><|user|> b"
 
 
-def test_a_template_cannot_reach_python():
-    for source in ("{{ ''.__class__.__mro__ }}", "{{ messages.append(1) }}"):
-        with pytest.raises(BadInput, match="does not accept these messages"):
-            ChatTemplate(source).render(HELLO)
+HOSTILE = [
+    "{{ ''.__class__.__mro__ }}",
+    "{{ messages.append(1) }}",
+    "{{ cycler.__init__.__globals__ }}",
+    "{{ messages | map(attribute='__class__') | list }}",
+    "{% include 'secrets' %}",
+    "{% for a in range(99999) %}{% for b in range(99999) %}x{% endfor %}{% endfor %}",
+    "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
+    "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(40) }}",
+    "{{ 'x' * 300000000 }}",
+    "{{ 9 ** 9 ** 9 }}",
+    "{{ (9 ** 64) * (9 ** 64) * (9 ** 64) }}",
+    "{{ 'a'.ljust(999999999) }}",
+    "{{ '%999999999s' % 1 }}",
+    "{{ '{:>999999999}'.format(1) }}",
+    "{{ (1).to_bytes(999999999) }}",
+    "{{ {'a': 1} | tojson(indent=999999999) }}",
+    "{{ 'x' | indent(999999999) }}",
+    "{{ 'x' | replace('', 'y' * 2000000) }}",
+    "{{ ('x' * 2000).replace('x', 'y' * 2000) }}",
+    "{{ ['x' * 2000] * 2000 }}",
+    "{{ range(90000) | join('x' * 2000) }}",
+    "{{ ('x' * 2000).join(range(90000) | map('string')) }}",
+    "{{ range(90000) | map('string') | map('replace', '', 'x' * 2000) | list }}",
+    "{{ [1] | join(',', attribute='real') }}",
+    "{% set n = namespace(x='aa') %}{% for i in range(60) %}{% set n.x = n.x ~ n.x %}{% endfor %}",
+    "{% set n = namespace(x='aa') %}{% for i in range(60) %}{% set n.x = n.x + n.x %}{% endfor %}",
+    "{% set n = namespace(x=1) %}{% for i in range(60) %}{% set n.x = [n.x, n.x] %}{% endfor %}",
+    "{% set n = namespace(x=1) %}"
+    "{% for i in range(60) %}{% set n.x = {'a': n.x, 'b': n.x} %}{% endfor %}",
+    "{% set x %}{% for i in range(99999) %}aaaaaaaaaaaaaaaaaaaaaaaa{% endfor %}{% endset %}",
+    "{% for i in range(90) %}{% set x = 'x' * 2000000 %}{% endfor %}",
+    "{{ raise_exception('never') }}",
+]
+BROKEN = [
+    "{% for %}",
+    "{{ 'x' | center(999999999) }}",
+    "{% for i in x %}" * 60 + "{% endfor %}" * 60,
+    "{{ " + "[" * 3000 + "]" * 3000 + " }}",
+    "{{ a }}" * (MAX_NODES + 1),
+    " " * (MAX_SOURCE_CHARACTERS + 1),
+]
+
+
+@pytest.mark.parametrize("source", HOSTILE)
+def test_a_hostile_template_is_refused_at_once(source):
+    template = ChatTemplate(source)
+    started = time.process_time()
+    with pytest.raises(BadInput, match="the chat template"):
+        template.probe()
+    assert time.process_time() - started < 1
+
+
+@pytest.mark.parametrize("source", BROKEN, ids=lambda source: source[:20])
+def test_a_template_that_is_broken_or_huge_is_refused_before_any_chat(source):
+    with pytest.raises(Unsupported, match=r"the chat template (does not compile|has)"):
+        ChatTemplate(source)
+
+
+def test_a_template_may_refuse_some_conversations_but_not_all():
+    source = "{% if messages[0].role == 'system' %}{{ raise_exception('no') }}{% endif %}x"
+    ChatTemplate(source).probe()
+    with pytest.raises(BadInput, match="no system messages"):
+        ChatTemplate("{{ raise_exception('no system messages') }}").probe()
+
+
+@pytest.mark.parametrize("path", PUBLISHED, ids=lambda path: path.stem)
+def test_published_templates_render_as_they_do_in_transformers(path):
+    from transformers.utils.chat_template_utils import render_jinja_template
+
+    source = path.read_text()
+    talk = [{"role": "user", "content": "I lost my job."}, {"role": "assistant", "content": "Oh."}]
+    talk += [{"role": "user", "content": "  What now?\n"}]
+    expected, _ = render_jinja_template(
+        [talk], chat_template=source, add_generation_prompt=True, bos_token="<s>", eos_token="</s>"
+    )
+    assert ChatTemplate(source, begin="<s>", end="</s>").render(talk) == expected[0]
 
 
 def test_a_template_may_refuse_messages_in_its_own_words():
     source = "{{ raise_exception('roles must alternate') }}"
     with pytest.raises(BadInput, match="roles must alternate"):
         ChatTemplate(source).render(HELLO)
-
-
-def test_a_template_without_end_is_stopped():
-    source = "{% for a in range(99999) %}{% for b in range(99999) %}x{% endfor %}{% endfor %}"
-    with pytest.raises(BadInput, match="does not come to an end"):
-        ChatTemplate(source).render(HELLO)
-
-
-def test_a_template_that_is_broken_or_huge_is_refused_before_any_chat():
-    with pytest.raises(Unsupported, match="does not compile"):
-        ChatTemplate("{% for %}")
-    with pytest.raises(Unsupported, match="at most"):
-        ChatTemplate(" " * (MAX_SOURCE_CHARACTERS + 1))
 
 
 def test_templates_find_the_names_that_hugging_face_gives_them():

@@ -2,7 +2,7 @@
 
 In: a checkpoint. Out: the file; matrices in F16, vectors in F32, a tied head dropped. Refused:
 a tensor that the architecture does not know, or that F16 cannot hold (Unsupported); a missing
-one (BadInput).
+or misshapen one, and values that are not finite (BadInput).
 """
 
 import errno
@@ -10,6 +10,7 @@ import math
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,8 @@ import gguf
 import numpy as np
 
 from distill.core.errors import BadInput, KindredError, Unavailable, Unsupported
-from distill.core.jsonl import read_json
 from distill.core.progress import track
-from export.checkpoint import Checkpoint
+from export.checkpoint import CONFIG_ERRORS, Checkpoint, first_line
 from export.vocabulary import vocabulary_of
 
 QUANTIZATION_VERSION = 2
@@ -28,10 +28,13 @@ PENALTY_KEY = gguf.Keys.General.SAMPLING_PENALTY_REPEAT
 HEAD = "lm_head.weight"
 # Buffers that old checkpoints stored; every reader computes them.
 IMPLIED = ("rotary_emb.inv_freq",)
+CHUNK_WEIGHTS = 1 << 21
+F16_INFINITY, F16_SIGN = 0x7C00, 0x8000
 
 
 def write_f16(checkpoint: Checkpoint, path: Path) -> None:
     """Write the whole file."""
+    names = target_names(checkpoint)
     metadata = {
         "general.type": "model",
         "general.name": checkpoint.folder.resolve().name,
@@ -39,52 +42,54 @@ def write_f16(checkpoint: Checkpoint, path: Path) -> None:
         "general.quantization_version": QUANTIZATION_VERSION,
         **checkpoint.architecture.metadata(checkpoint.config),
         **vocabulary_of(checkpoint),
-        **sampling_of(checkpoint.folder),
+        **sampling_of(checkpoint),
     }
-    names = target_names(checkpoint)
     computed = checkpoint.architecture.computed(checkpoint.config)
     shapes = {new: shape for old, shape in checkpoint.shapes() if (new := names.get(old))}
     shapes |= {name: tuple(tensor.shape) for name, tensor in computed.items()}
     write_file(path, checkpoint.architecture.NAME, metadata, shapes, arrays(checkpoint, names))
 
 
-def sampling_of(folder: Path) -> dict[str, float]:
+def sampling_of(checkpoint: Checkpoint) -> dict[str, float]:
     """What generation_config.json recommends, by the keys that llama.cpp reads."""
-    path = folder / "generation_config.json"
-    penalty = read_json(path).get("repetition_penalty") if path.exists() else None
+    penalty = checkpoint.setting("repetition_penalty")
     return {PENALTY_KEY: float(penalty)} if penalty and penalty != 1 else {}
 
 
-def arrays(checkpoint: Checkpoint, names: Mapping[str, str]) -> Iterator[np.ndarray]:
+def arrays(checkpoint: Checkpoint, names: Mapping[str, str]) -> Iterator["Converted"]:
     """The file's tensors, in the order of `shapes`."""
-    tensors = track(checkpoint.tensors(), "f16", len(checkpoint.shards))
+    tensors = track(checkpoint.tensors(), "f16", len(checkpoint.stored))
     for old, tensor in tensors:
         if old in names:
-            arranged = checkpoint.architecture.arrange(old, tensor, checkpoint.config)
-            yield as_array(old, arranged)
+            yield Converted(old, checkpoint.architecture.arrange(old, tensor, checkpoint.config))
     for name, tensor in checkpoint.architecture.computed(checkpoint.config).items():
-        yield as_array(name, tensor)
+        yield Converted(name, tensor)
 
 
 def target_names(checkpoint: Checkpoint) -> dict[str, str]:
     """GGUF names of the tensors that go into the file: those that torch would load."""
-    config, folder = checkpoint.config, checkpoint.folder
+    config, folder = checkpoint.config, checkpoint.base or checkpoint.folder
     kind = {name: arch for arch, name in gguf.MODEL_ARCH_NAMES.items()}
     arch = kind[checkpoint.architecture.NAME]
     table = gguf.get_tensor_name_map(arch, config.num_hidden_layers)
-    parameters = parameters_of(config)
+    expected = parameters_of(config, folder)
     names: dict[str, str] = {}
-    for name in checkpoint.shards:
+    for name, shape in checkpoint.shapes():
         if name.endswith(IMPLIED) or (name == HEAD and config.tie_word_embeddings):
             continue
         target = table.get_name(name, try_suffixes=(".weight", ".bias"))
-        if target is None or name not in parameters:
+        if target is None or name not in expected:
             raise Unsupported(
                 f"{folder} holds the tensor {name}, which the architecture "
                 f"'{config.model_type}' of its config.json does not have"
             )
+        if shape != expected[name]:
+            raise BadInput(
+                f"{folder} holds {name} as {list(shape)}, and its config.json asks for "
+                f"{list(expected[name])}; the two are not of one checkpoint, save it again"
+            )
         names[name] = target
-    missing = sorted(parameters - names.keys())
+    missing = sorted(expected.keys() - names.keys())
     if missing:
         raise BadInput(
             f"{folder} lacks {len(missing)} of its tensors (the first is {missing[0]}); "
@@ -93,25 +98,72 @@ def target_names(checkpoint: Checkpoint) -> dict[str, str]:
     return names
 
 
-def parameters_of(config: Any) -> set[str]:
-    """Names that torch would load for this config; no weight is made."""
+def parameters_of(config: Any, folder: Path) -> dict[str, tuple[int, ...]]:
+    """Names and shapes that torch would load for this config; no weight is made."""
     import torch
     from transformers import AutoModelForCausalLM
 
     build: Any = AutoModelForCausalLM.from_config
-    with torch.device("meta"):
-        return {name for name, _ in build(config).named_parameters()}
+    try:
+        with torch.device("meta"):
+            return {name: tuple(p.shape) for name, p in build(config).named_parameters()}
+    except CONFIG_ERRORS as error:
+        raise BadInput(
+            f"transformers cannot build {folder / 'config.json'}: {first_line(error)}"
+        ) from error
 
 
-def as_array(name: str, tensor: Any) -> np.ndarray:
-    """F32 for vectors, F16 for matrices."""
-    import torch
+@dataclass(frozen=True)
+class Converted:
+    """A tensor as the writer takes arrays, converted while it is written.
 
-    wanted = torch.float32 if tensor.ndim == 1 else torch.float16
-    array: np.ndarray = tensor.to(wanted).contiguous().numpy()
-    if not np.isfinite(array).all():
-        raise Unsupported(f"{name} holds values that {wanted} cannot (not finite, or beyond 65504)")
-    return array
+    F32 for vectors, F16 for matrices; never more than a chunk of the result is in memory.
+    """
+
+    name: str
+    tensor: Any
+
+    @property
+    def nbytes(self) -> int:
+        return int(self.tensor.numel()) * width_of(self.tensor.shape).itemsize
+
+    def tofile(self, stream: Any) -> None:
+        for chunk in self.chunks():
+            chunk.tofile(stream)
+
+    def chunks(self) -> Iterator[np.ndarray]:
+        """Rows, as many as make a chunk."""
+        import torch
+
+        wanted = torch.float32 if self.tensor.ndim == 1 else torch.float16
+        rows = max(1, CHUNK_WEIGHTS // max(1, math.prod(self.tensor.shape[1:])))
+        for part in self.tensor.split(rows):
+            array: np.ndarray = part.to(wanted).contiguous().numpy()
+            if not all_finite(array):
+                self.refuse(part)
+            yield array
+
+    def refuse(self, part: Any) -> None:
+        if not part.isfinite().all():
+            raise BadInput(
+                f"{self.name} holds values that are not finite (NaN or infinity); the training "
+                "diverged or the file is damaged: export an earlier checkpoint"
+            )
+        raise Unsupported(
+            f"{self.name} holds {part.abs().max():.0f}, which F16 cannot (beyond 65504)"
+        )
+
+
+def all_finite(array: np.ndarray) -> bool:
+    """Exponents of F16 are looked at as integers: numpy's isfinite is ten times slower there."""
+    if array.dtype != np.float16:
+        return bool(np.isfinite(array).all())
+    bits = array.view(np.uint16) & (F16_SIGN - 1)
+    return not bits.size or int(bits.max()) < F16_INFINITY
+
+
+def width_of(shape: tuple[int, ...]) -> np.dtype[Any]:
+    return np.dtype(np.float32 if len(shape) == 1 else np.float16)
 
 
 def write_file(
@@ -119,14 +171,14 @@ def write_file(
     architecture: str,
     metadata: Mapping[str, Any],
     shapes: Mapping[str, tuple[int, ...]] | None = None,
-    tensors: Iterable[np.ndarray] = (),
+    tensors: Iterable[Any] = (),
 ) -> None:
-    """Header, metadata, then each tensor as it comes."""
+    """Header, metadata, then each tensor as it comes, anything with `nbytes` and `tofile`."""
     writer = gguf.GGUFWriter(path, architecture)
     for key, value in metadata.items():
         add(writer, key, value)
     for name, shape in (shapes or {}).items():
-        kind = np.dtype(np.float32 if len(shape) == 1 else np.float16)
+        kind = width_of(shape)
         writer.add_tensor_info(name, shape, kind, math.prod(shape) * kind.itemsize)
     try:
         writer.write_header_to_file()

@@ -11,7 +11,16 @@ from distill.core.errors import Unsupported
 
 TABLE = {
     "llama": "export.architectures.llama",
+    "mistral": "export.architectures.llama",
+    "qwen2": "export.architectures.qwen2",
     "qwen3": "export.architectures.qwen3",
+    "gemma": "export.architectures.gemma",
+    "gemma2": "export.architectures.gemma2",
+    "gemma3_text": "export.architectures.gemma3",
+    "phi3": "export.architectures.phi3",
+    "smollm3": "export.architectures.smollm3",
+    "olmo2": "export.architectures.olmo2",
+    "granite": "export.architectures.granite",
 }
 
 

@@ -1,4 +1,7 @@
-"""Llama: rotary pairs are neighbours in GGUF and halves in Hugging Face: q and k are permuted."""
+"""Llama 2 and 3, SmolLM2: rotary pairs are neighbours in GGUF and halves in Hugging Face.
+
+The rows of q and k are permuted for it.
+"""
 
 from typing import Any
 
@@ -8,7 +11,8 @@ NAME = "llama"
 
 
 def metadata(config: Any) -> dict[str, Any]:
-    return decoder.metadata(config, NAME)
+    stretching = (*decoder.STRETCHING, "llama3")
+    return decoder.metadata(config, NAME, stretching=stretching)
 
 
 def arrange(name: str, tensor: Any, config: Any) -> Any:

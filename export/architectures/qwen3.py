@@ -2,15 +2,12 @@
 
 from typing import Any
 
-from distill.core.errors import Unsupported
 from export.architectures import decoder
 
 NAME = "qwen3"
 
 
 def metadata(config: Any) -> dict[str, Any]:
-    if getattr(config, "use_sliding_window", False):
-        raise Unsupported("use_sliding_window in config.json; GGUF cannot say it for qwen3")
     return decoder.metadata(config, NAME)
 
 

@@ -1,7 +1,7 @@
 """Checkpoints in which every part of the arithmetic shows in the logits.
 
-A fresh model with tied embeddings mostly repeats its input, so that a permuted or missing matrix
-would pass unseen; here the matrices are large and the head is its own.
+A fresh model mostly repeats its input, so that a permuted or missing matrix would pass unseen;
+here the matrices are large, and so are the embeddings where the head is its own.
 """
 
 from pathlib import Path
@@ -30,7 +30,7 @@ SIZES = {
 def lively_student(
     folder: Path, kind: str = "llama", *, tokenizer: Any = None, **changes: Any
 ) -> Path:
-    """Write a random `llama` or `qwen3` checkpoint with a tokenizer; `changes` go to its config."""
+    """Write a random checkpoint of this kind with a tokenizer; `changes` go to its config."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -41,7 +41,7 @@ def lively_student(
         for name, weight in student.named_parameters():
             if weight.ndim == 1:
                 weight.uniform_(0.5, 1.5)
-            if "embed" in name:
+            if "embed" in name and not config.tie_word_embeddings:
                 weight.mul_(8)
     student.save_pretrained(folder)
     (tokenizer or train_tokenizer(SENTENCES, vocab_size=VOCABULARY)).save_pretrained(folder)

@@ -59,7 +59,7 @@ def test_a_folder_without_a_config(tmp_path):
 def test_an_unknown_architecture(student):
     rewrite(student, "config.json", model_type="mamba")
     line = refusal(student)
-    assert "'mamba'" in line and "it knows: llama, qwen3" in line
+    assert "'mamba'" in line and "it knows: llama, mistral, qwen2" in line
 
 
 def test_a_missing_chat_template(student):
@@ -75,9 +75,11 @@ def test_a_missing_tokenizer(student):
 def test_an_adapter_without_its_base(tmp_path):
     folder = tmp_path / "adapter"
     folder.mkdir()
-    (folder / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "org/base"}))
+    (folder / "adapter_config.json").write_text(
+        json.dumps({"base_model_name_or_path": "org/base", "peft_type": "LORA", "lora_alpha": 8})
+    )
     line = refusal(folder)
-    assert "LoRA adapter only" in line and "org/base" in line and "merge_and_unload" in line
+    assert "LoRA adapter only" in line and "org/base" in line and "download the base" in line
 
 
 def test_weights_that_bitsandbytes_quantized(student):

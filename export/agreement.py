@@ -1,12 +1,14 @@
 """How far apart two readers of the same tokens are: Kullback-Leibler divergence and top-1.
 
-In: token ids and sources of logits, each run once, chunk by chunk, side by side: nothing but one
-chunk of each is ever held. Out: figures of each neighbouring pair.
+In: token ids and sources of logits by name, each run once, chunk by chunk, side by side: nothing
+but one chunk of each is held, and of the file that writes the replies one conversation. Out:
+figures of each neighbouring pair.
 
 Shapes: N positions of a chunk, V vocabulary, T positions of a conversation, D width.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -15,6 +17,7 @@ import numpy as np
 
 from export.session import Session, chunks
 
+TEXT = "text"
 Source = Callable[[Sequence[int]], Iterator[np.ndarray]]
 
 
@@ -39,6 +42,7 @@ class Agreement:
     positions: int = 0
     prefixes: list[float] = field(default_factory=list)
     ends: list[bool] = field(default_factory=list)
+    conversations: list[tuple[float, int, int]] = field(default_factory=list)
 
     def add(self, passage: Passage, divergence_T: np.ndarray, same_T: np.ndarray) -> None:
         """Take one conversation; row `t` predicts token `t + 1`."""
@@ -46,6 +50,8 @@ class Agreement:
         self.worst = max(self.worst, float(divergence_T.max()))
         self.same += int(same_T.sum())
         self.positions += len(same_T)
+        sums = float(divergence_T.sum()), int(same_T.sum()), len(same_T)
+        self.conversations.append(sums)
         # One of the two wrote the reply greedily: they agree as long as their best tokens do.
         reply = same_T[passage.reply - 1 :]
         if len(reply):
@@ -72,21 +78,39 @@ def mean(values: Sequence[float]) -> float | None:
 
 
 def compare(
-    sources: dict[str, Source], passages: Sequence[Passage], seen: Callable[[Any], Any]
+    sources: dict[str, Source],
+    passages: Iterable[Passage],
+    seen: Callable[[Any], Any],
+    *,
+    spared: str | None = None,
+    reads: Counter[str] | None = None,
 ) -> list[Agreement]:
-    """Each source against the one before it; `seen` wraps the passages, to show progress."""
-    pairs = [Agreement(reference, candidate) for reference, candidate in pairwise(sources)]
+    """Each source against the one before it; `seen` wraps the passages, to show progress.
+
+    The first source may be spared: it reads the first passage, and then as many as make half of
+    the text. `reads` counts the tokens that each source read, and the text's own.
+    """
+    pairs = {pair: Agreement(*pair) for pair in pairwise(sources)}
+    reads = Counter() if reads is None else reads
     for passage in seen(passages):
-        rows: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in pairs]
         # The last position predicts what nobody wrote.
-        readers = [source(passage.tokens[:-1]) for source in sources.values()]
-        for logits in zip(*readers, strict=True):
+        tokens = passage.tokens[:-1]
+        reads[TEXT] += len(passage.tokens)
+        due = [name for name in sources if name != spared or is_due(reads, name, passage)]
+        reads.update(dict.fromkeys(due, len(passage.tokens)))
+        rows: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in due[1:]]
+        for logits in zip(*(sources[name](tokens) for name in due), strict=True):
             for place, (reference_NV, candidate_NV) in enumerate(pairwise(logits)):
                 rows[place].append(difference(reference_NV, candidate_NV))
-        for pair, parts in zip(pairs, rows, strict=True):
+        for names, parts in zip(pairwise(due), rows, strict=True):
             divergence_T, same_T = (np.concatenate(part) for part in zip(*parts, strict=True))
-            pair.add(passage, divergence_T, same_T)
-    return pairs
+            pairs[names].add(passage, divergence_T, same_T)
+    return list(pairs.values())
+
+
+def is_due(reads: Counter[str], name: str, passage: Passage) -> bool:
+    """Whether a spared source reads this passage, which `reads` counts in the text already."""
+    return not reads[name] or 2 * (reads[name] + len(passage.tokens)) <= reads[TEXT]
 
 
 def difference(reference_NV: np.ndarray, candidate_NV: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -101,6 +125,34 @@ def log_softmax(logits_NV: np.ndarray) -> np.ndarray:
     shifted: np.ndarray = wide - wide.max(axis=1, keepdims=True)
     shifted -= np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     return shifted
+
+
+class Writer:
+    """A file that writes greedy replies; what it computed in writing is its reading of them."""
+
+    def __init__(self, session: Session) -> None:
+        self.session, self.ends = session, session.ends
+        self._tokens: list[int] = []
+        self._rows_TV = np.empty((0, 0), np.float32)
+
+    def greedy(self, prompt: Sequence[int], limit: int) -> list[int]:
+        """The most likely continuation, at most `limit` tokens, with the end token if it came."""
+        self.session.restart()
+        rows = [self.session.read(chunk) for chunk in chunks(prompt, self.session.batch)]
+        reply: list[int] = []
+        while len(reply) < limit:
+            reply.append(int(rows[-1][-1].argmax()))
+            if self.ends(reply[-1]) or len(reply) == limit:
+                break
+            rows.append(self.session.read(reply[-1:]))
+        self._tokens, self._rows_TV = [*prompt, *reply], np.concatenate(rows)
+        return reply
+
+    def __call__(self, tokens: Sequence[int]) -> Iterator[np.ndarray]:
+        """The rows of what it wrote last; it reads nothing again."""
+        assert list(tokens) == self._tokens[: len(tokens)], "it reads what it wrote last"
+        for start in range(0, len(tokens), self.session.batch):
+            yield self._rows_TV[start : min(start + self.session.batch, len(tokens))]
 
 
 def rows_of_file(session: Session) -> Source:
@@ -122,6 +174,14 @@ def rows_of_torch(model: Any, batch: int) -> Source:
     def read(tokens: Sequence[int]) -> Iterator[np.ndarray]:
         hidden_TD = model.base_model(torch.tensor([list(tokens)]), use_cache=False)[0][0]
         for chunk_ND in hidden_TD.split(batch):
-            yield model.get_output_embeddings()(chunk_ND).float().numpy()
+            logits_NV = model.get_output_embeddings()(chunk_ND).float()
+            yield behind_the_head(logits_NV, model.config).numpy()
 
     return read
+
+
+def behind_the_head(logits_NV: Any, config: Any) -> Any:
+    """What some architectures do to logits: Granite's scale, Gemma 2's cap."""
+    logits_NV = logits_NV / (getattr(config, "logits_scaling", None) or 1)
+    cap = getattr(config, "final_logit_softcapping", None)
+    return cap * (logits_NV / cap).tanh() if cap else logits_NV

@@ -1,7 +1,8 @@
 """What an export says of itself: the manifest beside the file, and the lines on the screen."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
@@ -11,15 +12,14 @@ from distill.core.manifest import ArtifactManifest, FileDigest, tool_versions
 from export.checkpoint import Checkpoint
 from export.quantize import Quantization
 
+if TYPE_CHECKING:
+    from export.making import Made
+
 LOUD_DIFFERENCE = 1.0
 
 
 def manifest_for(
-    checkpoint: Checkpoint,
-    target: Path,
-    written: Path,
-    found: Quantization,
-    parity: dict[str, Any],
+    checkpoint: Checkpoint, target: Path, written: Path, made: "Made", more: Mapping[str, Any]
 ) -> ArtifactManifest:
     """The manifest of a file that will be renamed to `target`; provenance from kindred.json."""
     known = checkpoint.folder / "kindred.json"
@@ -27,6 +27,11 @@ def manifest_for(
     file = FileDigest(
         path=target.name, sha256=sha256_of(written), size_bytes=written.stat().st_size
     )
+    own = {
+        "reason": made.plan.reason,
+        "tensors": dict(made.plan.tensors),
+        "importance": importance_record(made),
+    }
     return ArtifactManifest(
         files=[file],
         student=str(checkpoint.folder),
@@ -34,10 +39,21 @@ def manifest_for(
         base=provenance.get("base"),
         recipe_sha256=provenance.get("recipe_sha256"),
         data_sha256=provenance.get("data_sha256") or {},
-        quantization=found.record(),
-        parity=parity,
+        quantization={**made.found.record(), **own, **more},
+        parity=made.parity,
         tools=tool_versions(),
     )
+
+
+def importance_record(made: "Made") -> dict[str, Any] | None:
+    """On which dialogues the importance matrix was measured; the digest is the manifest's."""
+    if not (text := made.calibration):
+        return None
+    return {
+        "text": text.source,
+        "conversations": len(text.conversations),
+        "left_out_as_the_gates": text.left_out,
+    }
 
 
 def gate_table(parity: dict[str, Any]) -> Table:
@@ -71,14 +87,23 @@ def share(value: float | None) -> str:
     return "-" if value is None else f"{value:.0%}"
 
 
-def file_lines(target: Path, found: Quantization, parity: dict[str, Any]) -> list[str]:
-    """Path, size, bits, fallback; loud where the file is not what its name says."""
-    same = ", ".join(parity["identical"])
+def file_lines(made: "Made") -> list[str]:
+    """Path, size, bits, why this type, fallback; loud where the file is not what its name says."""
+    found, target = made.found, made.path
+    same = ", ".join(made.parity["identical"])
     lines = [
         f"{target}: {target.stat().st_size / 1e6:.1f} MB, {found.parameters / 1e6:.1f} M weights",
         f"{found.type}: {found.nominal_bits_per_weight:.2f} bits per weight by name, "
         f"{found.bits_per_weight:.2f} in effect ({found.file_bits_per_weight:.2f} with metadata); "
         f"embedding {found.token_embedding}",
+        f"why: {made.plan.reason}",
+    ]
+    if made.calibration:
+        lines.append(
+            f"importance from {len(made.calibration.conversations)} conversations of "
+            f"{made.calibration.source}"
+        )
+    lines += [
         f"identical: {same}" if same else "the gate was skipped: nothing is known of this file",
         *(f"fell back: {tensor}" for tensor in found.fallback),
     ]
@@ -95,7 +120,7 @@ def cause(found: Quantization) -> str:
     if found.fallback:
         return (
             f"{len(found.fallback)} tensors fell back, because their rows are not divisible by "
-            "256; try --type Q4_0, or a student whose widths are multiples of 256"
+            "256; try --bits 4, or a student whose widths are multiples of 256"
         )
     share = found.bytes_by_class.get("embedding", 0) / sum(found.bytes_by_class.values())
     return f"{share:.0%} of it is the embedding, kept as {found.token_embedding}; try --bits 4"

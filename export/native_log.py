@@ -6,7 +6,7 @@ In: KINDRED_NATIVE_LOG in the environment shows them. Out: the list of lines of 
 import ctypes
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import llama_cpp
@@ -15,14 +15,19 @@ SHOW = "KINDRED_NATIVE_LOG"
 
 
 @contextmanager
-def captured() -> Iterator[list[str]]:
-    """Collect what llama.cpp logs inside the block; whoever listened before listens again."""
+def captured(heard: Callable[[str], object] | None = None) -> Iterator[list[str]]:
+    """Collect what llama.cpp logs inside the block, and pass each line to `heard` at once.
+
+    Whoever listened before listens again.
+    """
     lines: list[str] = []
     show = bool(os.environ.get(SHOW))
 
     def listen(level: int, text: bytes, user_data: object) -> None:
         line = text.decode("utf-8", "replace")
         lines.append(line)
+        if heard:
+            heard(line)
         if show:
             sys.stderr.write(line)
 

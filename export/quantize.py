@@ -1,61 +1,40 @@
 """Quantization in this process by llama.cpp, and what it really did.
 
-In: an F16 file and a type. Out: the quantized file, its effective bits per weight, the tensors
-that fell back to another type (rows not divisible by 256 do so silently). Refused: an unknown
-type (BadInput), a file that llama.cpp cannot write (Unavailable).
+In: an F16 file and a plan. Out: the quantized file, its effective bits per weight, the tensors
+that fell back to another type (rows not divisible by 256 do so silently). Refused: a type that
+needs an importance matrix without one, a pattern that matches no tensor (BadInput), a file that
+llama.cpp cannot write (Unavailable).
 """
 
 import ctypes
+import re
 from collections import Counter
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import gguf
 import llama_cpp
+import numpy as np
 
 from distill.core.errors import BadInput, Unavailable
+from distill.core.progress import bar
 from export.native_log import captured, reason
+from export.types import EMBEDDING, HEAD, block_named, type_named
 
-EMBEDDING = "token_embd"
+COUNTED = re.compile(r"\[ *(\d+)/ *(\d+)\]")
 
 
 @dataclass(frozen=True)
-class Type:
-    """A llama.cpp mix: its number, the bits of its main block, the types it may use on purpose."""
+class Plan:
+    """A type, why, and where it is left: `tensors` are exact names; `inputs` mean squares."""
 
-    number: int
-    bits: int
-    nominal_bits_per_weight: float
-    members: frozenset[str]
-
-
-def mix(number: int, bits: int, nominal: float, members: str) -> Type:
-    return Type(number, bits, nominal, frozenset(members.split()))
-
-
-TYPES = {
-    "F16": mix(llama_cpp.LLAMA_FTYPE_MOSTLY_F16, 16, 16.0, "F16"),
-    "Q8_0": mix(llama_cpp.LLAMA_FTYPE_MOSTLY_Q8_0, 8, 8.5, "Q8_0"),
-    "Q6_K": mix(llama_cpp.LLAMA_FTYPE_MOSTLY_Q6_K, 6, 6.5625, "Q6_K"),
-    "Q5_K_M": mix(llama_cpp.LLAMA_FTYPE_MOSTLY_Q5_K_M, 5, 5.5, "Q5_K Q6_K"),
-    "Q5_K_S": mix(llama_cpp.LLAMA_FTYPE_MOSTLY_Q5_K_S, 5, 5.5, "Q5_K Q6_K"),
-    "Q4_K_M": mix(llama_cpp.LLAMA_FTYPE_MOSTLY_Q4_K_M, 4, 4.5, "Q4_K Q5_K Q6_K"),
-    "Q4_K_S": mix(llama_cpp.LLAMA_FTYPE_MOSTLY_Q4_K_S, 4, 4.5, "Q4_K Q5_K Q6_K"),
-    "Q4_0": mix(llama_cpp.LLAMA_FTYPE_MOSTLY_Q4_0, 4, 4.5, "Q4_0 Q4_1 Q6_K"),
-}
-TYPE_OF_BITS = {16: "F16", 8: "Q8_0", 4: "Q4_K_M"}
-MOST_BITS_PER_WEIGHT = 5.2
-# What `--bits 4` gives up, in this order, until the whole file is small enough. Q4_K_M raises half
-# of the down projections and a tied embedding to Q6_K. An early starter base has a KLD of 0.0046
-# with both, at equal bits 0.0048 without the first and 0.0052 with the embedding in Q5_K.
-Economy = tuple[str, str]
-ECONOMIES: tuple[Economy | None, ...] = (
-    None,
-    ("ffn_down", "Q4_K"),
-    (EMBEDDING, "Q5_K"),
-    (EMBEDDING, "Q4_K"),
-)
+    type: str
+    reason: str = "asked for by name"
+    tensors: Mapping[str, str] = field(default_factory=dict)
+    inputs: Mapping[str, np.ndarray] | None = None
+    threads: int = 0
 
 
 @dataclass(frozen=True)
@@ -76,50 +55,91 @@ class Quantization:
         return asdict(self)
 
 
-def type_named(name: str) -> Type:
-    if name not in TYPES:
-        raise BadInput(f"type '{name}' is not known; choose one of: {', '.join(TYPES)}")
-    return TYPES[name]
-
-
-def quantize(source: Path, target: Path, name: str, economy: Economy | None = None) -> None:
-    """Write `target` from the F16 `source`; an economy sets the type of the tensors it names."""
-    params = llama_cpp.llama_model_quantize_default_params()
-    params.ftype = type_named(name).number
-    if economy:
-        part, kind = economy
-        number = int(gguf.GGMLQuantizationType[kind])
-        overrides = (llama_cpp.llama_model_tensor_override * 2)()
-        overrides[0].pattern, overrides[0].type = part.encode(), number
-        params.tt_overrides = overrides
-        if part == EMBEDDING:
-            params.token_embedding_type = number
-    with captured() as log:
-        failed = llama_cpp.llama_model_quantize(
-            str(source).encode(), str(target).encode(), ctypes.byref(params)
+def quantize(source: Path, target: Path, plan: Plan | str) -> None:
+    """Write `target` from the F16 `source`; the name of a type alone is llama.cpp's own mix."""
+    plan = Plan(plan) if isinstance(plan, str) else plan
+    kind = type_named(plan.type)
+    if kind.needs_importance and not plan.inputs:
+        raise BadInput(
+            f"type {plan.type} is unusable without an importance matrix; leave --imatrix away, "
+            "or name a file of dialogues with it"
         )
+    params = llama_cpp.llama_model_quantize_default_params()
+    params.ftype, params.nthread = kind.number, plan.threads
+    patterns = overrides(plan.tensors)
+    params.tt_overrides = patterns
+    for name, field_name in ((EMBEDDING, "token_embedding_type"), (HEAD, "output_tensor_type")):
+        if name in plan.tensors:
+            setattr(params, field_name, number_of(plan.tensors[name]))
+    if plan.inputs:
+        params.imatrix = importance_array(plan.inputs)
+    with bar() as progress:
+        task = progress.add_task(plan.type, total=None)
+
+        def heard(line: str) -> None:
+            if found := COUNTED.search(line):
+                progress.update(task, completed=int(found[1]), total=int(found[2]))
+
+        with captured(heard) as log:
+            failed = llama_cpp.llama_model_quantize(
+                str(source).encode(), str(target).encode(), ctypes.byref(params)
+            )
     if failed:
-        raise Unavailable(f"{target} could not be quantized to {name}: {reason(log)}")
+        raise Unavailable(f"{target} could not be quantized to {plan.type}: {reason(log)}")
 
 
-def quantize_within(source: Path, target: Path, name: str) -> None:
-    """Quantize with the least economy that keeps the whole file within the 4-bit budget.
-
-    Where metadata alone keeps it above, the last economy stays; a file whose weights do not come
-    within the budget is written as llama.cpp would by itself.
-    """
-    for economy in ECONOMIES:
-        quantize(source, target, name, economy)
-        found = read_back(target, name)
-        if found.file_bits_per_weight <= MOST_BITS_PER_WEIGHT or found.fallback:
-            return
-    if found.bits_per_weight > MOST_BITS_PER_WEIGHT:
-        quantize(source, target, name)
+def number_of(block: str) -> int:
+    return int(gguf.GGMLQuantizationType[block])
 
 
-def read_back(path: Path, name: str) -> Quantization:
+def overrides(tensors: Mapping[str, str]) -> Any:
+    """Types of single tensors as llama.cpp reads them, ended by an empty pattern."""
+    array: Any = (llama_cpp.llama_model_tensor_override * (len(tensors) + 1))()
+    for slot, (name, block) in zip(array, tensors.items(), strict=False):
+        slot.pattern, slot.type = f"^{re.escape(name)}$".encode(), number_of(block)
+    return array
+
+
+def importance_array(inputs: Mapping[str, np.ndarray]) -> Any:
+    """An importance matrix as llama.cpp reads it, ended by an empty name."""
+    array: Any = (llama_cpp.llama_model_imatrix_data * (len(inputs) + 1))()
+    for slot, (name, values) in zip(array, inputs.items(), strict=False):
+        assert values.dtype == np.float32 and values.flags.c_contiguous, name
+        slot.name, slot.size = name.encode(), values.size
+        slot.data = values.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
+    return array
+
+
+def chosen_tensors(words: Sequence[str], matrices: Sequence[str]) -> dict[str, str]:
+    """`PATTERN=TYPE` words as exact names; the first pattern that matches a tensor decides."""
+    chosen: dict[str, str] = {}
+    for word in words:
+        pattern, sign, block = word.rpartition("=")
+        try:
+            found = [name for name in matrices if sign and re.search(pattern, name)]
+        except re.error as error:
+            raise BadInput(f"--tensor {word}: {pattern} is no pattern ({error})") from error
+        if not found:
+            raise BadInput(
+                f"--tensor {word} matches no tensor; write PATTERN=TYPE with names such as "
+                f"{matrices[0]}"
+            )
+        chosen = dict.fromkeys(found, block_named(block)) | chosen
+    return chosen
+
+
+def matrices_of(path: Path) -> dict[str, tuple[int, int]]:
+    """Shape `[outputs, inputs]` of every matrix of a file that we wrote."""
+    return {
+        tensor.name: (int(tensor.shape[1]), int(tensor.shape[0]))
+        for tensor in gguf.GGUFReader(path).tensors
+        if len(tensor.shape) == 2
+    }
+
+
+def read_back(path: Path, name: str, chosen: Mapping[str, str] | None = None) -> Quantization:
     """Count a file that we wrote: the reader trusts the lengths that it finds."""
-    wanted = type_named(name)
+    wanted, chosen = type_named(name), chosen or {}
     by_class: Counter[str] = Counter()
     by_type: Counter[str] = Counter()
     fallback, embedding = [], ""
@@ -127,9 +147,10 @@ def read_back(path: Path, name: str) -> Quantization:
         kind = tensor.tensor_type.name
         by_class[class_of(tensor.name)] += int(tensor.n_bytes)
         by_type[kind] += int(tensor.n_elements)
-        if tensor.name == "token_embd.weight":
+        if tensor.name == EMBEDDING:
             embedding = kind
-        if len(tensor.shape) > 1 and kind not in wanted.members:
+        meant = {chosen[tensor.name]} if tensor.name in chosen else wanted.members
+        if len(tensor.shape) > 1 and kind not in meant:
             fallback.append(f"{tensor.name} {kind}")
     parameters = sum(by_type.values())
     return Quantization(

@@ -16,9 +16,9 @@ from distill.core.errors import CheckFailed, MissingInput
 
 @command
 def run(
-    file: Annotated[Path, typer.Argument(help="A .gguf file that Kindred wrote.")],
+    file: Annotated[Path, typer.Argument(help="A .gguf file or ONNX folder that Kindred wrote.")],
     student: Annotated[
-        Path | None, typer.Option(help="Its checkpoint folder, when it is not where it was.")
+        Path | None, typer.Argument(help="Its checkpoint folder, when it is not where it was.")
     ] = None,
     text: Annotated[
         Path | None, typer.Option(help="Held-out dialogues (JSON lines); ours without it.")
@@ -41,10 +41,15 @@ def run(
     folder = student or Path(manifest.student)
     if not folder.exists():
         raise MissingInput(
-            f"{folder}, the student of {file}, does not exist; give its folder with --student, "
+            f"{folder}, the student of {file}, does not exist; name its folder after the file, "
             "or compare digests alone with --digests-only"
         )
-    parity = compared(file, folder, text, manifest.quantization)
+    if file.is_dir():
+        from export.onnx import compared as compared_onnx
+
+        parity = compared_onnx(file, folder, text, manifest.quantization)
+    else:
+        parity = compared(file, folder, text, manifest.quantization)
     failed = parity["failed"] + unlike(folder, manifest.student_sha256)
     if failed:
         raise CheckFailed(f"{file} is not {folder} any more: {'; '.join(failed)}")
@@ -60,14 +65,19 @@ def compared(
     file: Path, folder: Path, text: Path | None, quantization: dict[str, Any]
 ) -> dict[str, Any]:
     """The gate on the finished file; types are counted again first."""
+    if file.is_dir():
+        from export import onnx
+
+        return onnx.compared(file, folder, text, quantization)
     from export.checkpoint import open_checkpoint
     from export.parity import gate, texts_for
-    from export.quantize import read_back, type_named
+    from export.quantize import read_back
+    from export.types import type_named
 
     kind = quantization["type"]
-    found = read_back(file, kind).record()
+    found = read_back(file, kind, quantization.get("tensors")).record()
     parity = gate(open_checkpoint(folder), {kind: (file, type_named(kind).bits)}, texts_for(text))
-    changed = [key for key, value in quantization.items() if found.get(key) != value]
+    changed = [key for key, value in found.items() if quantization.get(key) != value]
     if changed:
         parity["failed"].append(f"the manifest's quantization differs in {', '.join(changed)}")
     return parity

@@ -1,10 +1,14 @@
 """The figures of the gate against the slow obvious ones."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 import torch
 
-from export.agreement import Agreement, Passage, compare, difference
+from export.agreement import Agreement, Passage, Writer, compare, difference, rows_of_file
+from export.recorded import Recorded, affordable
+from export.session import Session
 
 
 def test_divergence_is_that_of_torch():
@@ -46,3 +50,51 @@ def test_a_conversation_without_a_reply_has_no_greedy_figures():
     pair.add(Passage([1, 2, 3], reply=3, ended=False), np.zeros(2), np.ones(2, bool))
     assert pair.figures()["greedy_prefix"] is None
     assert pair.figures()["end_of_turn"] is None
+
+
+def test_a_spared_source_reads_the_first_passage_and_then_half_of_the_text():
+    seen = []
+
+    def watched(tokens):
+        seen.append(len(tokens))
+        return spoken([1, 1, 1, 1, 1])(tokens)
+
+    sources = {"torch": watched, "f16": spoken([1] * 5), "q4": spoken([1] * 5)}
+    passages = [Passage([1] * 5, 5, False) for _ in range(6)]
+    reads = Counter()
+    first, second = compare(sources, iter(passages), iter, spared="torch", reads=reads)
+    assert len(seen) == 3 and reads == {"text": 30, "torch": 15, "f16": 30, "q4": 30}
+    assert (first.positions, second.positions) == (12, 24)
+
+
+def test_a_writer_reads_what_it_wrote_without_computing_it_again(lively_f16):
+    with Session(lively_f16, context=128, batch=8) as session:
+        again = session.greedy([5, 6, 7] * 5, 12)
+        writer = Writer(session)
+        assert writer.greedy([5, 6, 7] * 5, 12) == again
+        tokens = [5, 6, 7] * 5 + again
+        recorded = list(writer(tokens[:-1]))
+        with pytest.raises(AssertionError):
+            next(writer([1, 2, 3]))
+        slow = list(rows_of_file(session)(tokens[:-1]))
+    assert [len(rows) for rows in recorded] == [len(rows) for rows in slow]
+    assert np.concatenate(recorded) == pytest.approx(np.concatenate(slow), abs=0.01)
+
+
+def test_recorded_logits_are_those_of_the_source(lively_f16, tmp_path):
+    passage = Passage([5, 6, 7] * 9, 27, False)
+    with Session(lively_f16, context=128, batch=8) as session:
+        source = rows_of_file(session)
+        reference = Recorded(source, [passage], tmp_path / "rows")
+        assert all(
+            np.array_equal(kept, again)
+            for kept, again in zip(reference(passage.tokens[:-1]), source(passage.tokens[:-1]),
+                                   strict=True)
+        )  # fmt: skip
+        figures = reference.against("same", source).figures()
+    assert figures["mean_kld"] == 0 and figures["top1"] == 1
+
+
+def test_as_many_conversations_are_recorded_as_the_disk_can_take():
+    many = [[]] * 48
+    assert affordable(many, 4096) == 48 and affordable(many, 150_000) == 20

@@ -8,6 +8,7 @@ import pytest
 
 import runtime
 from distill.core.manifest import manifest_path, read_manifest
+from export.calibration import calibration_path
 from tests.export.commands import export, left_behind, one_line
 from tests.export.students import lively_student
 from tests.models import tiny_checkpoint
@@ -28,7 +29,7 @@ def exported(tmp_path_factory):
 def copy_of(exported, folder: Path) -> Path:
     """The exported file with its manifest in a folder of its own."""
     source = Path(exported[1]["path"])
-    for path in (source, manifest_path(source)):
+    for path in (source, manifest_path(source), calibration_path(source)):
         shutil.copy(path, folder / path.name)
     return folder / source.name
 
@@ -40,9 +41,13 @@ def test_a_student_becomes_a_four_bit_file_beside_its_folder(exported):
     assert said["type"] == "Q4_K_M" and said["fallback"] == []
     assert 4.5 <= said["bits_per_weight"] <= said["file_bits_per_weight"] <= 5.2
     assert left_behind(folder.parent / "edge") == [
+        "README.md",
+        "student-Q4_K_M.Modelfile",
         "student-Q4_K_M.gguf",
         "student-Q4_K_M.gguf.manifest.json",
+        "student-Q4_K_M.imatrix.jsonl",
     ]
+    assert said["reason"].startswith("4 bits: 4-bit blocks")
 
 
 def test_the_manifest_names_the_student_its_types_and_its_parity(exported):
@@ -53,6 +58,12 @@ def test_the_manifest_names_the_student_its_types_and_its_parity(exported):
     assert manifest.data_sha256 == {"sft.jsonl": "d"}
     assert sum(manifest.quantization["bytes_by_class"].values()) < said["size_bytes"]
     assert manifest.parity["passed"] is True
+    assert manifest.quantization["importance"]["text"] == "bundled starter dialogues"
+    assert manifest.quantization["importance"]["conversations"] == 160
+    assert [file.path for file in manifest.files] == [
+        "student-Q4_K_M.gguf",
+        "student-Q4_K_M.imatrix.jsonl",
+    ]
     assert [link["candidate"] for link in manifest.parity["links"]] == ["F16", "Q4_K_M"]
     assert {"gguf", "torch"} <= set(manifest.tools)
 
@@ -84,10 +95,25 @@ def test_verify_finds_a_changed_template(exported, tmp_path):
     student = shutil.copytree(exported[0], tmp_path / "student")
     template = student / "chat_template.jinja"
     template.write_text(template.read_text().replace("<|user|>", "<|human|>") + " ")
-    done = export("verify", file, "--student", student)
+    done = export("verify", file, student)
     assert done.returncode == 1
     line = one_line(done)
     assert "chat template differs" in line and "folder has changed" in line
+
+
+def test_verify_finds_a_changed_calibration_text(exported, tmp_path):
+    file = copy_of(exported, tmp_path)
+    with calibration_path(file).open("a") as text:
+        text.write("\n")
+    done = export("verify", file, "--digests-only")
+    assert done.returncode == 1 and "imatrix.jsonl does not match" in one_line(done)
+
+
+def test_verify_reads_the_text_at_most_two_and_a_half_times(exported):
+    done = export("verify", exported[1]["path"], "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["gate"]["forward_passes"] == 2
+    assert 2 < exported[1]["gate"]["forward_passes"] <= 2.5
 
 
 def test_verify_compares_digests_alone_when_asked(exported):
@@ -98,8 +124,8 @@ def test_verify_compares_digests_alone_when_asked(exported):
 
 def test_verify_wants_a_manifest_and_a_student(exported, tmp_path):
     file = copy_of(exported, tmp_path)
-    done = export("verify", file, "--student", tmp_path / "nobody")
-    assert done.returncode == 2 and "--student" in one_line(done)
+    done = export("verify", file, tmp_path / "nobody")
+    assert done.returncode == 2 and "name its folder after the file" in one_line(done)
     manifest_path(file).unlink()
     done = export("verify", file)
     assert done.returncode == 2 and "manifest.json does not exist" in one_line(done)

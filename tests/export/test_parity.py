@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from distill.core.errors import BadInput
 from export.checkpoint import open_checkpoint
 from export.conversations import bundled
 from export.f16 import write_f16
@@ -124,6 +125,11 @@ def test_a_template_that_ends_replies_with_another_token_is_caught(tmp_path):
     write_f16(checkpoint, tmp_path / "file.gguf")
     (failed,) = gate_of(checkpoint, tmp_path / "file.gguf")["failed"]
     assert "ends with <|pad|> by the template" in failed and "generation_config.json" in failed
+
+
+def test_conversations_that_the_template_refuses_are_no_comparison(lively, lively_f16, tmp_path):
+    with pytest.raises(BadInput, match="takes none of the gate's conversations"):
+        gate(lively, {"F16": (lively_f16, 16)}, Texts(FEW, [], "test"))
 
 
 def test_held_out_text_is_measured_and_ours_is_read_besides(tmp_path):

@@ -1,0 +1,73 @@
+"""The folder in which a file comes to be, beside where it will stand.
+
+In: the target and what decides the file (a key). Out: a folder that no other export enters, with
+what a killed export of the same key had finished. Refused: a folder that an export holds now
+(Unavailable).
+"""
+
+import fcntl
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from distill.core.errors import Unavailable
+from distill.core.progress import say
+
+KEY, LOCK = "key", "lock"
+
+
+@contextmanager
+def workshop(target: Path, key: str) -> Iterator[Path]:
+    """Yield the folder; whatever happens inside, it is removed, and a kill leaves it to resume."""
+    folder = target.with_name(f".{target.name}.work")
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise Unavailable(
+                f"another export is writing {target} now; wait for it, or choose another --out"
+            ) from error
+        try:
+            clear_unless(folder, key)
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def clear_unless(folder: Path, key: str) -> None:
+    """Keep what a killed export of the same key finished, remove what it had begun."""
+    known = folder / KEY
+    same = known.exists() and known.read_text() == key
+    for path in folder.iterdir():
+        if path.name != LOCK and (not same or path.suffix == ".part"):
+            path.unlink()
+    if same and (kept := sorted(p.name for p in folder.iterdir() if p.name not in (KEY, LOCK))):
+        say(f"resuming an export that was cut off; {', '.join(kept)} is there already")
+    known.write_text(key)
+
+
+def once(path: Path, write: Callable[[Path], None]) -> Path:
+    """The file, written if it is not there; a name is given only to what is whole."""
+    if not path.exists():
+        partial = path.with_name(path.name + ".part")
+        write(partial)
+        with partial.open("rb") as written:
+            os.fsync(written.fileno())
+        partial.rename(path)
+    return path
+
+
+def put_in_place(written: Path, target: Path, before: Callable[[], None]) -> None:
+    """Give a file its final name; `before` writes what must stand beside it by then.
+
+    A file of that name goes first: beside the new manifest it would not verify.
+    """
+    with written.open("rb") as file:
+        os.fsync(file.fileno())
+    with suppress(FileNotFoundError):
+        target.unlink()
+    before()
+    written.replace(target)

@@ -15,6 +15,13 @@ GROUP = {
         "eval",
         ("numpy", "openai"),
     ),
+    "compare": Entry(
+        "eval.compare",
+        "Say of several candidates which is better, and rank them.",
+        "eval",
+        ("numpy", "openai"),
+    ),
+    "scoring": Entry("eval.scoring.__main__", "Fit, apply and explain scorers of single replies."),
     "latency": Entry(
         "eval.latency",
         "Measure first token, tokens per second and memory of a served file.",

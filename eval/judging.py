@@ -1,38 +1,23 @@
-"""Judge pairs of answers in both orders, and write each verdict down as it comes.
+"""Judge pairs of answers, and write each verdict down as it comes.
 
 In: dialogues, two answer files, a judge, a journal. Out: the outcome of every pair. A verdict in
 the journal is never asked for again; a call that failed is never written, so it is asked again
-by the next run. An endpoint that fails `PATIENCE` times in a row stops the run (Unavailable).
+by the next run. An endpoint that fails several times in a row stops the run (Unavailable).
 """
 
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
-from distill.core.chat import RefusedRequest
-from distill.core.errors import Unavailable
 from distill.core.journal import Journal
-from distill.core.jsonl import digest_text
 from distill.core.progress import track
 from distill.core.records import Answer, Dialogue, Judgement, Verdict
-from eval.judges import Judge
-from eval.statistics import Outcome, outcome_of
+from eval.judges.seam import Call, Decision, Judge, Key, label
+from eval.statistics import Outcome, outcome_of, outcome_of_one
 
-PATIENCE = 5
-Key = tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Call:
-    """One pair in one order."""
-
-    dialogue: Dialogue
-    first: Answer
-    second: Answer
-
-    def key(self, judge: Judge) -> Key:
-        pair = label(self.first), label(self.second)
-        return (judge.name, judge.rubric_digest, self.dialogue.id, *pair)
+Pair = tuple[Dialogue, Answer, Answer]
+Order = Literal["both", "first"]
+__all__ = ["Call", "Judged", "Order", "Pair", "judge_pairs", "label", "missing"]
 
 
 @dataclass
@@ -46,85 +31,79 @@ class Judged:
     failures: list[str] = field(default_factory=list)
 
 
-def label(answer: Answer) -> str:
-    """A candidate and what it said, so that a changed answer is judged anew."""
-    return f"{answer.candidate}:{digest_text(answer.text)[:12]}"
+def calls_of(pairs: Iterable[Pair], order: Order) -> list[Call]:
+    """Each pair in both orders, or as it stands; equal texts need no call."""
+    calls = []
+    for dialogue, a, b in pairs:
+        if not same(a, b):
+            calls.append(Call(dialogue, a, b))
+            if order == "both":
+                calls.append(Call(dialogue, b, a))
+    return calls
+
+
+def same(a: Answer, b: Answer) -> bool:
+    return a.text.strip() == b.text.strip()
+
+
+def missing(
+    pairs: Iterable[Pair], judge: Judge, journal: Journal[Judgement], order: Order = "both"
+) -> list[Call]:
+    """The calls whose verdict is not written down yet."""
+    held = {key_of(judgement) for judgement in journal.records}
+    return [call for call in calls_of(pairs, order) if call.key(judge) not in held]
 
 
 def judge_pairs(
-    pairs: Iterable[tuple[Dialogue, Answer, Answer]],
-    judge: Judge,
-    journal: Journal[Judgement],
-    concurrency: int,
+    pairs: Sequence[Pair], judge: Judge, journal: Journal[Judgement], order: Order = "both"
 ) -> Judged:
     """Ask for what the journal does not hold; equal texts are a tie without a call."""
     judged = Judged()
-    kept: list[tuple[Dialogue, Call, Call]] = []
-    for dialogue, a, b in pairs:
-        if a.text.strip() == b.text.strip():
-            judged.outcomes[dialogue.id] = "tie"
-            judged.identical += 1
-        else:
-            kept.append((dialogue, Call(dialogue, a, b), Call(dialogue, b, a)))
+    ask(missing(pairs, judge, journal, order), judge, journal, judged)
     held = {key_of(judgement): judgement for judgement in journal.records}
-    wanted = [call for _, *both in kept for call in both if call.key(judge) not in held]
-    ask(wanted, judge, journal, concurrency, judged)
-    held = {key_of(judgement): judgement for judgement in journal.records}
-    for dialogue, straight, swapped in kept:
-        found = [held.get(call.key(judge)) for call in (straight, swapped)]
-        verdicts = [judgement.verdict if judgement else None for judgement in found]
-        judged.outcomes[dialogue.id] = outcome_of(*verdicts)
-        judged.judgements += [judgement for judgement in found if judgement]
+    for pair in pairs:
+        judged.outcomes[pair[0].id] = ending(pair, judge, held, order, judged)
     return judged
 
 
-def ask(
-    calls: list[Call], judge: Judge, journal: Journal[Judgement], concurrency: int, judged: Judged
-) -> None:
-    """Make the calls; one that fails is counted, and several in a row end the run."""
-    row = 0
-    with ThreadPoolExecutor(concurrency if judge.parallel else 1) as pool:
-        futures = [pool.submit(decide, call, judge, journal) for call in calls]
-        try:
-            for future in track(as_completed(futures), f"judging ({judge.name})", len(futures)):
-                judged.asked += 1
-                try:
-                    future.result()
-                    row = 0
-                except (RefusedRequest, Unavailable) as error:
-                    judged.failures.append(str(error))
-                    row += 1
-                if row >= min(PATIENCE, len(calls)):
-                    raise Unavailable(stopped(journal, judged.failures))
-        finally:
-            # Calls under way are paid for: the pool waits for them, and they are written down.
-            pool.shutdown(wait=True, cancel_futures=True)
+def ending(
+    pair: Pair, judge: Judge, held: Mapping[Key, Judgement], order: Order, judged: Judged
+) -> Outcome:
+    if same(*pair[1:]):
+        judged.identical += 1
+        return "tie"
+    found = [held.get(call.key(judge)) for call in calls_of([pair], order)]
+    judged.judgements += [judgement for judgement in found if judgement]
+    verdicts = [judgement.verdict if judgement else None for judgement in found]
+    return outcome_of(*verdicts) if order == "both" else outcome_of_one(*verdicts)
 
 
-def decide(call: Call, judge: Judge, journal: Journal[Judgement]) -> None:
-    opinion = judge.compare(call.dialogue.messages(), call.first.text, call.second.text)
-    journal.append(
-        Judgement(
-            dialogue_id=call.dialogue.id,
-            judge=judge.name,
-            judge_version=opinion.version,
-            rubric=judge.rubric,
-            rubric_digest=judge.rubric_digest,
-            first=label(call.first),
-            second=label(call.second),
-            verdict=Verdict(side=opinion.side),
-            raw=opinion.raw,
-        )
+def ask(calls: list[Call], judge: Judge, journal: Journal[Judgement], judged: Judged) -> None:
+    """Write every opinion down; a call that failed is counted and not written."""
+    for decision in track(judge.decide(calls), f"judging ({judge.name})", len(calls)):
+        judged.asked += decision.paid or decision.failure is not None
+        if decision.opinion:
+            journal.append(judgement_of(decision, judge))
+        else:
+            judged.failures.append(decision.failure or "no reason given")
+
+
+def judgement_of(decision: Decision, judge: Judge) -> Judgement:
+    call, opinion = decision.call, decision.opinion
+    assert opinion
+    return Judgement(
+        dialogue_id=call.dialogue.id,
+        judge=judge.name,
+        judge_version=opinion.version,
+        rubric=judge.rubric,
+        rubric_digest=judge.rubric_digest,
+        first=label(call.first),
+        second=label(call.second),
+        verdict=Verdict(side=opinion.side),
+        raw=opinion.raw,
     )
 
 
 def key_of(judgement: Judgement) -> Key:
     pair = judgement.first, judgement.second
     return (judgement.judge, judgement.rubric_digest, judgement.dialogue_id, *pair)
-
-
-def stopped(journal: Journal[Judgement], failures: list[str]) -> str:
-    return (
-        f"{failures[-1]}; stopped after {len(failures)} failed calls, {len(journal.records)} "
-        f"verdicts are kept in {journal.path}: run the same command again to continue"
-    )

@@ -14,15 +14,20 @@ import numpy as np
 
 from distill.core.records import Verdict
 
-Outcome = Literal["win", "loss", "tie", "flip", "unreadable", "failed"]
+Outcome = Literal["win", "loss", "tie", "flip", "unreadable", "failed", "split"]
 RESAMPLES = 10_000
 LEVEL = 0.95
 Z = 1.959963984540054  # the 97.5 % point of the standard normal
+Z_POWER = 0.8416212335729143  # its 80 % point
+Finding = Literal["better", "worse", "not distinguishable"]
 
 
 @dataclass(frozen=True)
 class Tally:
-    """How the pairs ended, seen from the first candidate; a flip is a verdict the swap changed."""
+    """How the pairs ended, seen from the first candidate.
+
+    A flip is a verdict that the swap changed, a split a pair without a majority of a panel.
+    """
 
     wins: int = 0
     losses: int = 0
@@ -30,6 +35,7 @@ class Tally:
     flips: int = 0
     unreadable: int = 0
     failed: int = 0
+    split: int = 0
 
     @property
     def decided(self) -> int:
@@ -37,7 +43,8 @@ class Tally:
 
     @property
     def pairs(self) -> int:
-        return self.decided + self.ties + self.flips + self.unreadable + self.failed
+        rest = self.ties + self.flips + self.unreadable + self.failed + self.split
+        return self.decided + rest
 
     @property
     def win_rate(self) -> float | None:
@@ -65,6 +72,14 @@ def outcome_of(straight: Verdict | None, swapped: Verdict | None) -> Outcome:
     return outcomes[mine]
 
 
+def outcome_of_one(verdict: Verdict | None) -> Outcome:
+    """One pair from a single order, as the first paper judged; whoever stands first gains by it."""
+    if verdict is None:
+        return "failed"
+    outcomes: dict[str, Outcome] = {"first": "win", "second": "loss", "tie": "tie"}
+    return outcomes.get(verdict.side, "unreadable")
+
+
 def tally(outcomes: Iterable[Outcome]) -> Tally:
     found = Counter(outcomes)
     return Tally(
@@ -74,26 +89,52 @@ def tally(outcomes: Iterable[Outcome]) -> Tally:
         flips=found["flip"],
         unreadable=found["unreadable"],
         failed=found["failed"],
+        split=found["split"],
     )
 
 
 def win_rate_interval(counts: Tally, seed: int) -> Interval | None:
     """95 % interval of the win rate over dialogues; None when nothing was decided.
 
-    Percentile bootstrap over dialogues. Each dialogue gives one pair, so a resample is a draw of
-    counts (win, loss, rest) and needs no loop. When all decided pairs agree, every resample does
-    too and would claim certainty: then it is Wilson's interval.
+    Bayesian bootstrap over dialogues, with half a pair added to either side: each dialogue gives
+    one pair, so the weighted share of wins is Beta(wins + 1/2, losses + 1/2) and needs no loop.
+    The plain percentile bootstrap covers 91 % at a rate of 90 % and 35 decided pairs, this one 95.
+    When all decided pairs agree it is Wilson's interval, which reaches the end.
     """
     if not counts.decided:
         return None
     if not (counts.wins and counts.losses):
         return wilson(counts.wins, counts.decided)
-    shares = np.array([counts.wins, counts.losses, counts.pairs - counts.decided]) / counts.pairs
-    draws = np.random.default_rng(seed).multinomial(counts.pairs, shares, RESAMPLES)
-    decided = draws[:, 0] + draws[:, 1]
-    rates = draws[decided > 0, 0] / decided[decided > 0]
+    random = np.random.default_rng(seed)
+    rates = random.beta(counts.wins + 0.5, counts.losses + 0.5, RESAMPLES)
     low, high = np.quantile(rates, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(float(low), float(high), "bootstrap")
+
+
+def sign_test(counts: Tally) -> float | None:
+    """Two-sided exact probability of so uneven an outcome if both candidates were equal."""
+    if not counts.decided:
+        return None
+    fewer = min(counts.wins, counts.losses)
+    tail: int = sum(math.comb(counts.decided, wins) for wins in range(fewer + 1))
+    return min(1.0, float(tail * 2 / 2**counts.decided))
+
+
+def finding(counts: Tally, interval: Interval | None) -> Finding:
+    """What may be said of the first candidate: both the interval and the sign test must agree."""
+    chance = sign_test(counts)
+    if interval is None or chance is None or chance >= 1 - LEVEL:
+        return "not distinguishable"
+    if interval.low > 0.5:
+        return "better"
+    return "worse" if interval.high < 0.5 else "not distinguishable"
+
+
+def detectable(decided: int) -> float | None:
+    """The smallest win rate above one half that so many decided pairs show four times in five."""
+    if not decided:
+        return None
+    return min(1.0, 0.5 + (Z + Z_POWER) * 0.5 / math.sqrt(decided))
 
 
 def wilson(successes: int, trials: int) -> Interval:

@@ -4,10 +4,13 @@ In: two replies. Out: the higher score wins; scores within the scorer's margin a
 symmetric by construction, and it is as good as its agreement note says and no better.
 """
 
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Protocol
 
 from distill.core.chat import Messages
-from eval.judges import JudgeOptions, Opinion
+from eval.judges.options import JudgeOptions
+from eval.judges.seam import Call, Decision, Opinion, compared
 
 
 class Scorer(Protocol):
@@ -38,12 +41,14 @@ class OfflineJudge:
 
     name = "offline"
     rubric = "offline-scorer"
-    parallel = False
 
     def __init__(self, scorer: Scorer) -> None:
         self.scorer = scorer
         self.rubric_digest = scorer.digest
         self.agreement_note = scorer.agreement_note
+
+    def decide(self, calls: Iterable[Call]) -> Iterator[Decision]:
+        return compared(self.compare, calls)
 
     def compare(self, turns: Messages, first: str, second: str) -> Opinion:
         said = [dict(turn) for turn in turns]
@@ -54,7 +59,7 @@ class OfflineJudge:
         return Opinion("first" if scores[0] > scores[1] else "second", raw, self.scorer.digest)
 
 
-def open_judge(options: JudgeOptions) -> OfflineJudge:
+def opened(spec: str, asked: JudgeOptions, out: Path, ties: bool) -> OfflineJudge:
     from eval.scoring.offline import load_scorer
 
     return OfflineJudge(load_scorer())

@@ -1,11 +1,11 @@
 """A judge for tests: a function of the turns and the two replies, as they stand."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from distill.core.chat import Messages
 from distill.core.records import Side
-from eval.judges import Opinion
+from eval.judges.seam import Call, Decision, Opinion, compared
 
 Script = Callable[[Messages, str, str], Side]
 
@@ -19,8 +19,10 @@ class ScriptedJudge:
     rubric: str = "scripted"
     rubric_digest: str = "scripted"
     agreement_note: str = "a scripted judge agrees with its script"
-    parallel: bool = False
     asked: list[tuple[str, str]] = field(default_factory=list)
+
+    def decide(self, calls: Iterable[Call]) -> Iterator[Decision]:
+        return compared(self.compare, calls)
 
     def compare(self, turns: Messages, first: str, second: str) -> Opinion:
         self.asked.append((first, second))

@@ -67,13 +67,13 @@ class Scorer:
 
 
 def load_scorer(folder: Path | None = None) -> Scorer:
-    """The scorer that is shipped, or one that `python -m eval.scoring fit` wrote to a folder."""
+    """The scorer that is shipped, or one that `distill eval scoring learn` wrote to a folder."""
     folder = folder or Path(str(resources.files("eval").joinpath("scoring")))
     known = read_json(folder / WEIGHTS)
     if not isinstance(known, dict) or list(known.get("weights", ())) != list(NAMES):
         raise BadInput(
             f"{folder / WEIGHTS} holds other features than this version; "
-            "fit it again with: python -m eval.scoring fit DATA"
+            "fit it again with: distill eval scoring learn DATA"
         )
     digest = digest_of(folder)
     with np.load(BytesIO((folder / TABLES).read_bytes())) as arrays:

@@ -185,7 +185,7 @@ class RunFolder:
         path = self.path / "judged/judgements.jsonl"
         path.unlink(missing_ok=True)
         with Journal(path, Judgement) as journal:
-            judged = judge_pairs(pairs, judge, journal, 1)
+            judged = judge_pairs(pairs, judge, journal)
         result = result_of(pairs, a, b, judge, judged, seed=0)
         write_json(self.path / "judged/winrate.json", result)
 

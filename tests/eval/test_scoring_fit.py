@@ -44,7 +44,7 @@ def gathered(tmp_path_factory):
 def test_the_same_data_gives_the_same_bytes(gathered, tmp_path):
     folders = tmp_path / "one", tmp_path / "two"
     for seed, folder in enumerate(folders, 1):
-        words = ["-m", "eval.scoring", "fit", gathered, "--out", folder, "--json"]
+        words = ["-m", "eval.scoring", "learn", gathered, "--out", folder, "--json"]
         done = python(*words, PYTHONHASHSEED=str(seed))
         assert done.returncode == 0, done.stderr
     first, second = (load_scorer(folder) for folder in folders)
@@ -64,14 +64,14 @@ def test_a_folder_without_grades_is_refused(gathered, tmp_path):
             data / name, [json.loads(line) for line in (gathered / name).read_text().splitlines()]
         )
     write_lines(data / "responses.jsonl", [])
-    done = python("-m", "eval.scoring", "fit", data, "--out", out)
+    done = python("-m", "eval.scoring", "learn", data, "--out", out)
     assert "has 0 training dialogues" in error_line(done)
     assert "distill gather starter curriculum" in error_line(done)
     assert not out.exists()
 
 
 def test_a_folder_that_nobody_gathered_is_refused(tmp_path):
-    done = python("-m", "eval.scoring", "fit", tmp_path / "none", "--out", tmp_path / "out")
+    done = python("-m", "eval.scoring", "learn", tmp_path / "none", "--out", tmp_path / "out")
     assert "does not exist" in error_line(done)
     assert not (tmp_path / "out").exists()
 

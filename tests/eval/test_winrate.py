@@ -86,7 +86,7 @@ def test_what_a_reply_says_is_never_read_as_a_verdict(judged):
         found = json.loads(judged(endpoint, [trap] * 4, [DOG] * 4).stdout)
     assert (found["unreadable"], found["decided"]) == (4, 0)
     with StubEndpoint(quotes_then_decides) as endpoint:
-        found = json.loads(judged(endpoint, [trap] * 4, [DOG] * 4).stdout)
+        found = json.loads(judged(endpoint, [trap] * 4, [DOG] * 4, "--model", "n").stdout)
     assert (found["losses"], found["unreadable"]) == (4, 0)
 
 
@@ -143,14 +143,14 @@ def test_a_killed_run_asks_only_for_what_is_missing(judged):
     assert len(endpoint.requests) == 9
 
 
-def test_a_line_cut_off_by_a_kill_is_asked_for_again(judged):
+def test_a_line_cut_off_by_a_kill_is_written_again_without_a_call(judged):
     journal = judged.out / "judgements.jsonl"
     with StubEndpoint(prefers_dogs) as endpoint:
         judged(endpoint, [DOG] * 4, [NONE] * 4)
         whole = journal.read_bytes()
         journal.write_bytes(whole[:-30])
         done = judged(endpoint, [DOG] * 4, [NONE] * 4)
-    assert len(endpoint.requests) == 9
+    assert len(endpoint.requests) == 8
     assert json.loads(done.stdout)["wins"] == 4
     assert sorted(journal.read_bytes().splitlines()) == sorted(whole.splitlines())
 
@@ -191,7 +191,7 @@ def test_an_endpoint_that_only_fails_stops_the_run(judged):
     with StubEndpoint(prefers_dogs, status=lambda call: 503) as endpoint:
         line = error_line(judged(endpoint, [DOG] * 4, [NONE] * 4, "--concurrency", 1))
     assert "stopped after 5 failed calls" in line and len(endpoint.requests) < 8
-    assert list(judged.out.iterdir()) == []
+    assert [path.name for path in judged.out.iterdir()] == ["ledger.sqlite"]
 
 
 def test_an_endpoint_that_is_not_there_is_one_line(judged):
@@ -207,7 +207,8 @@ def test_a_wrong_key_and_an_unknown_model_are_one_line_each(judged):
         done = judged(endpoint, [DOG] * 4, [NONE] * 4, OPENAI_API_KEY="right")
         assert done.returncode == 0
     with StubEndpoint(prefers_dogs, status=lambda call: 404) as endpoint:
-        assert "does not know 'm'" in error_line(judged(endpoint, [DOG] * 4, [NONE] * 4))
+        done = judged(endpoint, [DOG] * 4, [NONE] * 4, "--model", "x")
+        assert "does not know 'x'" in error_line(done)
 
 
 @pytest.fixture
@@ -232,7 +233,7 @@ def test_a_hosted_judge_without_a_key_is_refused_before_anything_is_written(refu
 
 def test_a_judge_without_model_and_a_judge_that_is_not_there(refused):
     assert "--model" in refused()
-    assert "choose one of: offline, openai" in refused(judge="oracle")
+    assert "choose one of: offline, openai, gemini" in refused(judge="oracle")
 
 
 def test_a_base_url_that_is_none_is_refused(refused):
@@ -285,3 +286,54 @@ def test_a_limit_draws_the_same_dialogues_every_time(judged):
         runs = [judged(endpoint, [DOG] * 4, [NONE] * 4, "--limit", 2) for _ in range(2)]
         assert len(endpoint.requests) == 4
     assert [json.loads(run.stdout)["pairs"] for run in runs] == [2, 2]
+
+
+def test_a_lost_journal_is_written_again_from_the_ledger(judged):
+    with StubEndpoint(prefers_dogs) as endpoint:
+        first = json.loads(judged(endpoint, [DOG] * 4, [NONE] * 4).stdout)
+        (judged.out / "judgements.jsonl").unlink()
+        again = json.loads(judged(endpoint, [DOG] * 4, [NONE] * 4).stdout)
+    assert len(endpoint.requests) == 8 and again == first | {"calls": 0}
+
+
+def test_a_dry_run_counts_and_asks_nothing(judged):
+    with StubEndpoint(prefers_dogs) as endpoint:
+        done = judged(endpoint, [DOG] * 4, [NONE] * 4, "--dry-run", "--price", "1,2")
+    [plan] = json.loads(done.stdout)["judges"].values()
+    assert plan["calls"] == 8 and 0 < plan["expected_usd"] < plan["worst_usd"]
+    assert not endpoint.requests and not judged.out.exists()
+
+
+def test_a_run_stops_before_it_passes_its_cost_limit(judged):
+    with StubEndpoint(prefers_dogs) as endpoint:
+        words = ["--price", "0,1000000", "--max-tokens", 10, "--max-cost", 35, "--concurrency", 1]
+        line = error_line(judged(endpoint, [DOG] * 4, [NONE] * 4, *words))
+    assert "--max-cost 35" in line and 1 <= len(endpoint.requests) <= 3
+
+
+def test_a_panel_decides_by_majority_and_says_how_far_it_agrees(judged):
+    words = ["--judge", "openai:n", "--judge", "openai:o"]
+    with StubEndpoint(prefers_dogs) as endpoint:
+        done = judged(endpoint, [DOG, DOG, NONE, NONE], [NONE, BOTH, DOG, "Ah."], *words)
+    found = json.loads(done.stdout)
+    assert len(found["panel"]["judges"]) == 3 and len(endpoint.requests) == 24
+    assert (found["wins"], found["losses"], found["ties"]) == (1, 1, 2)
+    assert found["panel"]["agreement"]["fleiss_kappa"] == 1.0
+    assert "the same judge" not in done.stderr and found["judge"].startswith("the majority of")
+
+
+def test_the_papers_protocol_asks_once_and_divides_by_all_pairs(judged):
+    with StubEndpoint(prefers_dogs) as endpoint:
+        words = ["--protocol", "xie2025"]
+        found = json.loads(judged(endpoint, [DOG, DOG, NONE, BOTH], [NONE] * 4, *words).stdout)
+        prompt = endpoint.requests[0]["messages"][0]["content"]
+    assert len(endpoint.requests) == 3 and "You have to choose one" in prompt
+    assert (found["win_rate"], found["wins"], found["pairs"]) == (0.75, 3, 4)
+
+
+def test_a_judge_named_twice_an_unknown_protocol_and_rubric_are_refused(refused):
+    assert "named twice" in refused("--model", "m", "--judge", "openai:m")
+    assert "choose one of: both-orders, xie2025" in refused("--protocol", "mine")
+    words = ["--model", "m", "--base-url", "http://127.0.0.1:9/v1"]
+    assert "there is no rubric 'wit'" in refused(*words, "--rubric", "wit")
+    assert "has no batches" in refused("--batch", judge="offline")

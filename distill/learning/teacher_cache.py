@@ -75,9 +75,14 @@ class StoreHeader(Record):
     softcap: float | None
 
 
-def refuse_group(layout: Layout) -> None:
-    """BadInput when groups of an int8 state leave a rest."""
+def refuse_layout(layout: Layout) -> None:
+    """BadInput when groups of an int8 state leave a rest, or no token is left for the bucket."""
     width, group = layout.width, layout.group
+    if layout.top_k is not None and layout.top_k >= layout.vocabulary:
+        raise BadInput(
+            f"--top-k {layout.top_k} keeps all of {layout.vocabulary} tokens; leave it out, and "
+            "states are stored, which are smaller and exact"
+        )
     if layout.tier == "states" and layout.precision == "int8" and width % group:
         raise BadInput(
             f"groups of {group} do not fill a state of {width} numbers; give a --group that "

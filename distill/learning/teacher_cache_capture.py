@@ -72,13 +72,6 @@ class Check:
     largest_log_p_error: float
     state_error: float | None
 
-    def line(self) -> str:
-        return (
-            f"checked {self.replies} replies ({self.tokens} tokens) against the teacher: KL "
-            f"{self.mean_kl:.2e} nats a token, at most {self.largest_kl:.2e}; log-probability of "
-            f"the reply's tokens off by at most {self.largest_log_p_error:.2e}"
-        )
-
 
 def size_of(layout: Layout, replies: Sequence[Taught]) -> Size:
     """Bytes on the disk; the head is counted at full precision."""
@@ -92,7 +85,8 @@ def refuse_full_disk(folder: Path, size_bytes: int) -> None:
     """Unavailable when the disk cannot hold what is coming."""
     there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
     free = shutil.disk_usage(there).free
-    if free < size_bytes:
+    held = sum(file.stat().st_size for file in folder.glob("*"))
+    if free + held < size_bytes:
         raise Unavailable(
             f"{folder} would take {size_bytes / 1e9:.1f} GB and the disk has {free / 1e9:.1f} GB "
             "left; free some, choose another --out, or take --precision int8"

@@ -12,6 +12,7 @@ its states.
 Shapes: N response tokens, K kept tokens, V vocabulary, E the teacher's width.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -26,6 +27,7 @@ from distill.learning.teacher_cache import Rows, logits_of, rows_at_once, vocabu
 TOKEN_ID = "token_id:"  # how vLLM names tokens with return_tokens_as_token_ids
 ABSENT = -1
 UNREADABLE = "\ufffd"
+LEAST_LOG = math.log(torch.finfo(torch.float32).tiny)
 
 
 def top_rows(head: Head, hidden_NE: Tensor, kept: int) -> Rows:
@@ -36,7 +38,9 @@ def top_rows(head: Head, hidden_NE: Tensor, kept: int) -> Rows:
         top = logs_CV.topk(kept, -1)
         ids.append(top.indices.int())
         logs.append(top.values)
-        tails.append(logs_CV.scatter_(-1, top.indices, -torch.inf).logsumexp(-1))
+        rest_C = logs_CV.scatter_(-1, top.indices, -torch.inf).logsumexp(-1)
+        # Nothing is left where every token is kept; a bucket of no mass would divide by zero.
+        tails.append(rest_C.clamp(min=LEAST_LOG))
     return {"ids": torch.cat(ids), "log_p": torch.cat(logs), "log_tail": torch.cat(tails)}
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -167,7 +168,11 @@ def keys_of(shard: Path) -> Iterator[str]:
 
 
 def key_rows(keys: list[str]) -> Tensor:
-    return torch.frombuffer(bytearray.fromhex("".join(keys)), dtype=torch.uint8).view(-1, KEY_BYTES)
+    return bytes_tensor(bytes.fromhex("".join(keys))).view(-1, KEY_BYTES)
+
+
+def bytes_tensor(content: bytes) -> Tensor:
+    return torch.from_numpy(numpy.frombuffer(bytearray(content), numpy.uint8))
 
 
 def write_index(folder: Path) -> tuple[int, int]:
@@ -188,7 +193,6 @@ def write_index(folder: Path) -> tuple[int, int]:
         "places": torch.tensor([places[key] for key in keys], dtype=torch.int64).view(-1, 3),
     }
     # The names are part of the index: a shard that is not among them was never indexed.
-    names = "\n".join(shard.name for shard in shards).encode()
-    index["shards"] = torch.frombuffer(bytearray(names), dtype=torch.uint8)
+    index["shards"] = bytes_tensor("\n".join(shard.name for shard in shards).encode())
     save_tensors(folder / INDEX, index)
     return len(keys), sum(count for _, _, count in places.values())

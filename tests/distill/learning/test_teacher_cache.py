@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from distill.core.errors import BadInput, CheckFailed, MissingInput, Unavailable
 from distill.core.jsonl import read_json, write_json
 from distill.learning.teacher import taught
-from distill.learning.teacher_cache import HEAD, HEADER, INDEX, Layout, pack, refuse_group, unpack
+from distill.learning.teacher_cache import HEAD, HEADER, INDEX, Layout, pack, refuse_layout, unpack
 from distill.learning.teacher_cache_capture import capture, check, refuse_full_disk, size_of
 from distill.learning.teacher_cache_reader import Store, StoredTeacher, Vocabulary, open_store
 from distill.learning.teacher_cache_writer import StoreWriter, begin, shards_of, write_index
@@ -74,7 +74,12 @@ def test_int8_keeps_an_outlier_from_spoiling_other_groups():
 
 def test_a_group_that_leaves_a_rest_is_refused_with_one_that_does_not():
     with pytest.raises(BadInput, match=r"groups of 64 .* such as 56"):
-        refuse_group(Layout(tier="states", width=56 * 3, vocabulary=9, precision="int8"))
+        refuse_layout(Layout(tier="states", width=56 * 3, vocabulary=9, precision="int8"))
+
+
+def test_a_top_k_that_keeps_every_token_is_refused():
+    with pytest.raises(BadInput, match="--top-k 9 keeps all of 9 tokens"):
+        refuse_layout(Layout(tier="top-k", width=8, vocabulary=9, top_k=9))
 
 
 def test_a_stopped_capture_goes_on_after_its_last_whole_shard(tmp_path, monkeypatch):
@@ -108,6 +113,11 @@ def test_parts_of_several_machines_make_one_store(tmp_path):
     write_index(tmp_path / "s")
     found = StoredTeacher(Store(tmp_path / "s")).hidden(every)
     torch.testing.assert_close(found, KnownTeacher().hidden(every), atol=0.02, rtol=0.01)
+
+
+def test_a_part_without_a_reply_leaves_a_store_that_can_be_read(tmp_path):
+    store = Store(stored(tmp_path / "s", KnownTeacher(), []))
+    assert (len(store), store.tokens, store.names) == (0, 0, [])
 
 
 def test_a_reply_that_occurs_twice_is_stored_once(tmp_path):

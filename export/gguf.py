@@ -105,18 +105,20 @@ def order_for(
     from distill.core.jsonl import existing
     from export.making import Order
     from export.parity import texts_for
-    from export.types import type_named, type_of_bits
+    from export.types import refuse_without_importance, type_named, type_of_bits
 
     if bits is not None and name is not None:
         raise BadInput(f"--bits {bits} and --type {name} say the same thing twice; give one")
     if imatrix not in (None, "none"):
         existing(Path(imatrix))
     order = Order("", "", texts_for(text), gate, False, imatrix, tuple(tensors or ()), jobs)
-    if name is not None:
-        type_named(name)
-        return replace(order, kind=name, reason="asked for by name", own_mix=True)
     wanted = DEFAULT_BITS if bits is None else bits
-    kind, why = type_of_bits(wanted)
+    kind, why = (name, "") if name is not None else type_of_bits(wanted)
+    type_named(kind)
+    if imatrix == "none":
+        refuse_without_importance(kind)
+    if name is not None:
+        return replace(order, kind=kind, reason="asked for by name", own_mix=True)
     return replace(order, kind=kind, reason=f"{wanted} bits: {why}")
 
 

@@ -21,7 +21,13 @@ import numpy as np
 from distill.core.errors import BadInput, Unavailable
 from distill.core.progress import bar
 from export.native_log import captured, reason
-from export.types import EMBEDDING, HEAD, block_named, type_named
+from export.types import (
+    EMBEDDING,
+    HEAD,
+    block_named,
+    refuse_without_importance,
+    type_named,
+)
 
 COUNTED = re.compile(r"\[ *(\d+)/ *(\d+)\]")
 
@@ -59,11 +65,8 @@ def quantize(source: Path, target: Path, plan: Plan | str) -> None:
     """Write `target` from the F16 `source`; the name of a type alone is llama.cpp's own mix."""
     plan = Plan(plan) if isinstance(plan, str) else plan
     kind = type_named(plan.type)
-    if kind.needs_importance and not plan.inputs:
-        raise BadInput(
-            f"type {plan.type} is unusable without an importance matrix; leave --imatrix away, "
-            "or name a file of dialogues with it"
-        )
+    if not plan.inputs:
+        refuse_without_importance(plan.type)
     params = llama_cpp.llama_model_quantize_default_params()
     params.ftype, params.nthread = kind.number, plan.threads
     patterns = overrides(plan.tensors)

@@ -106,6 +106,15 @@ def type_named(name: str) -> Type:
     return TYPES[name]
 
 
+def refuse_without_importance(name: str) -> None:
+    """For a type that is to be written without an importance matrix."""
+    if type_named(name).needs_importance:
+        raise BadInput(
+            f"type {name} is unusable without an importance matrix; leave --imatrix away, "
+            "or name a file of dialogues with it"
+        )
+
+
 def type_of_bits(bits: int) -> tuple[str, str]:
     """The type for a number of bits, and why it is that one."""
     if bits not in OF_BITS:

@@ -133,7 +133,8 @@ def test_verify_wants_a_manifest_and_a_student(exported, tmp_path):
 
 def test_a_file_that_fails_the_gate_is_not_kept(tmp_path):
     student = lively_student(tmp_path / "student")
-    done = export("gguf", student, "--type", "Q4_0", "--out", tmp_path / "edge")
+    words = ["--type", "Q4_0", "--imatrix", "none"]
+    done = export("gguf", student, *words, "--out", tmp_path / "edge")
     assert done.returncode == 1
     *table, line = done.stderr.splitlines()
     assert "gate failed: Q4_0 against F16: top-1" in line and "< 88%" in line
@@ -144,7 +145,8 @@ def test_a_file_that_fails_the_gate_is_not_kept(tmp_path):
 def test_without_the_gate_nothing_is_claimed(tmp_path):
     student = lively_student(tmp_path / "student")
     target = tmp_path / "chosen.gguf"
-    done = export("gguf", student, "--type", "Q4_0", "--no-gate", "--out", target)
+    words = ["--type", "Q4_0", "--imatrix", "none", "--no-gate"]
+    done = export("gguf", student, *words, "--out", target)
     assert done.returncode == 0, done.stderr
     assert "nothing is known of this file" in done.stdout
     assert read_manifest(target).parity["passed"] is None

@@ -1,14 +1,18 @@
 """The gate: an exported file computes what its checkpoint computes, from the same text."""
 
 import dataclasses
+from collections import Counter
+from typing import ClassVar
 
 import pytest
 
 from distill.core.errors import BadInput
-from export.checkpoint import open_checkpoint
+from export.checkpoint import Checkpoint, open_checkpoint
 from export.conversations import bundled
 from export.f16 import write_f16
 from export.parity import Texts, gate, texts_for
+from export.quantize import quantize
+from export.session import Session
 from tests.export.students import lively_student
 
 FEW = bundled()[:6]
@@ -125,6 +129,41 @@ def test_a_template_that_ends_replies_with_another_token_is_caught(tmp_path):
     write_f16(checkpoint, tmp_path / "file.gguf")
     (failed,) = gate_of(checkpoint, tmp_path / "file.gguf")["failed"]
     assert "ends with <|pad|> by the template" in failed and "generation_config.json" in failed
+
+
+class CountingSession(Session):
+    """Counts the tokens that each file really reads."""
+
+    counts: ClassVar[Counter[str]] = Counter()
+
+    def read(self, tokens):
+        self.counts[self.path.name] += len(tokens)
+        return super().read(tokens)
+
+
+class WatchedCheckpoint(Checkpoint):
+    """Counts the tokens that torch really reads."""
+
+    def reference(self):
+        student = super().reference()
+        student.base_model.register_forward_hook(self.count)
+        return student
+
+    @staticmethod
+    def count(layer, inputs, output):
+        CountingSession.counts["torch"] += output[0].shape[1]
+
+
+def test_the_gate_costs_at_most_two_and_a_half_passes(lively, lively_f16, tmp_path):
+    quantize(lively_f16, tmp_path / "q8.gguf", "Q8_0")
+    watched = WatchedCheckpoint(**vars(lively))
+    files = {"F16": (lively_f16, 16), "Q8_0": (tmp_path / "q8.gguf", 8)}
+    CountingSession.counts.clear()
+    said = gate(watched, files, Texts(FEW, bundled(), "test"), reader=CountingSession)
+    counts = CountingSession.counts
+    text = counts["q8.gguf"] + said["conversations"]
+    assert 2 * text < sum(counts.values()) <= 2.5 * text
+    assert said["forward_passes"] == pytest.approx(sum(counts.values()) / text, abs=0.1)
 
 
 def test_conversations_that_the_template_refuses_are_no_comparison(lively, lively_f16, tmp_path):

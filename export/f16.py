@@ -37,7 +37,6 @@ def write_f16(checkpoint: Checkpoint, path: Path) -> None:
     names = target_names(checkpoint)
     metadata = {
         "general.type": "model",
-        "general.name": checkpoint.folder.resolve().name,
         "general.file_type": F16_FILE,
         "general.quantization_version": QUANTIZATION_VERSION,
         **checkpoint.architecture.metadata(checkpoint.config),

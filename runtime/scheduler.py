@@ -1,4 +1,4 @@
-"""Who computes when: one generation at a time, and a bounded queue before it.
+"""Who computes when: as many generations as the engine takes together, and a bounded queue.
 
 In: replies that are ready to be read. Out: their pieces, in the event loop. Refused: a generation
 beyond the queue (QueueFull). A generation whose reader left stops within one step.
@@ -8,10 +8,15 @@ import asyncio
 import math
 import threading
 import time
-from collections.abc import AsyncIterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from runtime.engine import Piece, Reply
+from runtime.engine_reply import Item
+
+# A reader looks again after this long at the earliest: on a machine whose cores compute tokens,
+# waking it for each one costs more tokens than anyone could read.
+GAP_S = 0.008
 
 
 class QueueFull(Exception):
@@ -23,12 +28,13 @@ class QueueFull(Exception):
 
 
 class Generation:
-    """One reply on its way from the computing thread to its reader."""
+    """One reply on its way from the computing thread to its reader in the event loop."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._items: list[Piece | Exception | None] = []
+        self._items: deque[Item] = deque()
         self._arrived = asyncio.Event()
+        self._waiting = False
         self._cancelled = threading.Event()
 
     def cancelled(self) -> bool:
@@ -38,84 +44,95 @@ class Generation:
         """No token after the one that is being computed."""
         self._cancelled.set()
 
+    def take(self, item: Item) -> None:
+        """Hand an item over; called in the computing thread."""
+        self._items.append(item)
+        if self._waiting:  # read after the append, set before the reader looks: none is missed
+            self._waiting = False
+            try:
+                self._loop.call_soon_threadsafe(self._arrived.set)
+            except RuntimeError:  # the loop is closed, so nobody reads
+                self.cancel()
+
     async def pieces(self) -> AsyncIterator[Piece]:
         """The pieces as they come, those that wait together as one; ends early once cancelled."""
         while True:
-            await self._arrived.wait()
-            self._arrived.clear()
-            items, self._items = self._items, []
+            items = await self._next()
             if pieces := [item for item in items if isinstance(item, Piece)]:
                 yield joined(pieces)
-            for item in items:
-                if isinstance(item, Exception):
-                    raise item
-                if item is None:
-                    return
+            last = items[-1]
+            if isinstance(last, Exception):
+                raise last
+            if last is None:
+                return
+            await asyncio.sleep(GAP_S)
 
-    def compute(self, reply: Reply) -> None:
-        """Read the reply to its end; runs in the computing thread."""
-        try:
-            for piece in reply:
-                self._hand_over(piece)
-        except Exception as error:
-            self._hand_over(error)
-
-    def end(self) -> None:
-        """Tell the reader that nothing follows."""
-        self._hand_over(None)
-
-    def _hand_over(self, item: Piece | Exception | None) -> None:
-        self._loop.call_soon_threadsafe(self._arrive, item)
-
-    def _arrive(self, item: Piece | Exception | None) -> None:
-        self._items.append(item)
-        self._arrived.set()
+    async def _next(self) -> list[Item]:
+        """All items that have arrived, at least one."""
+        while True:
+            self._arrived.clear()
+            self._waiting = True
+            if self._items:
+                break
+            await self._arrived.wait()
+        self._waiting = False
+        return [self._items.popleft() for _ in range(len(self._items))]
 
 
 def joined(pieces: Sequence[Piece]) -> Piece:
-    text = "".join(piece.text for piece in pieces)
-    return Piece(text, pieces[-1].finish_reason, sum(piece.tokens for piece in pieces))
+    return Piece(
+        "".join(piece.text for piece in pieces),
+        pieces[-1].finish_reason,
+        sum(piece.tokens for piece in pieces),
+        tuple(choice for piece in pieces for choice in piece.choices),
+    )
 
 
 class Scheduler:
-    """Runs generations in one thread, in the order in which they were admitted."""
+    """Admits `parallel` generations and `queue` more; the engine takes them in that order."""
 
-    def __init__(self, queue: int) -> None:
-        self._limit = 1 + queue
+    def __init__(self, queue: int, parallel: int = 1) -> None:
+        self._limit = parallel + queue
         self._active: set[Generation] = set()
-        self._thread = ThreadPoolExecutor(1, "generation")
         self._last_s = 1.0
         self._stopping = False
 
     def require_room(self) -> None:
         """Raise QueueFull when one more generation would not be admitted."""
-        if sum(not generation.cancelled() for generation in self._active) >= self._limit:
+        if sum(not generation.cancelled() for generation in list(self._active)) >= self._limit:
             raise QueueFull(max(1, math.ceil(self._last_s)))
 
     def admit(self, generation: Generation, reply: Reply) -> None:
-        """Queue a generation; its pieces come when its turn has come."""
+        """Begin a generation; its pieces come when its turn has come."""
         self.require_room()
         if self._stopping:
             generation.cancel()
         self._active.add(generation)
-        self._thread.submit(self._run, asyncio.get_running_loop(), generation, reply)
+        reply.begin(self._deliverer(generation))
 
-    def _run(self, loop: asyncio.AbstractEventLoop, generation: Generation, reply: Reply) -> None:
+    def _deliverer(self, generation: Generation) -> Callable[[Item], None]:
         started = time.monotonic()
-        generation.compute(reply)
-        if not generation.cancelled():
-            self._last_s = time.monotonic() - started
-        # In this order, whoever has read the end finds the place free.
-        loop.call_soon_threadsafe(self._active.discard, generation)
-        generation.end()
+
+        def deliver(item: Item) -> None:
+            if not isinstance(item, Piece):
+                if not generation.cancelled():
+                    self._last_s = time.monotonic() - started
+                # Before the end is told: whoever has read it finds the place free.
+                self._active.discard(generation)
+            generation.take(item)
+
+        return deliver
+
+    def active(self) -> int:
+        """Generations that run or wait."""
+        return len(self._active)
 
     def stop(self) -> None:
         """Cancel every generation; what is admitted later is cancelled at once."""
         self._stopping = True
-        for generation in self._active:
+        for generation in list(self._active):
             generation.cancel()
 
     def close(self) -> None:
-        """Stop, and wait until the computing thread is free."""
+        """Stop; the engine's own `close` waits for the step in progress."""
         self.stop()
-        self._thread.shutdown(wait=True)

@@ -1,4 +1,4 @@
-"""GGUF files through llama.cpp's C interface.
+"""GGUF files through llama.cpp's C interface: one context whose cells all sequences share.
 
 In: a path that was checked before. Out: a `Backend`. Refused: a file that llama.cpp cannot open
 (BadInput, with its own reason). The low-level interface is used because `llama_cpp.Llama` copies
@@ -12,15 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import llama_cpp.llama_cpp as native
+import numpy as np
+from numpy.typing import NDArray
 
 from distill.core.errors import BadInput
-from runtime.backends import Sampling
+from runtime.backends import CacheFull, Sampling, Work
+from runtime.backends.llama_cpp_sampling import NativeSampler
 
 CHUNK = 256  # tokens evaluated at once: how long a prompt goes on after its reader left
 ERROR_LEVEL = 4
+NO_ROOM = 1  # what llama_decode returns when no cells are left
 PENALTY_KEY = b"general.sampling.penalty_repeat"
-PENALTY_TOKENS = 64
-GREEDY_BELOW = 1e-6  # logits divided by less would overflow
 CONTROL = native.LLAMA_TOKEN_ATTR_CONTROL | native.LLAMA_TOKEN_ATTR_UNKNOWN
 _complaints: list[str] = []
 
@@ -35,45 +37,59 @@ _listener = native.llama_log_callback(_listen)
 
 
 class LlamaCpp:
-    """One GGUF file, one sequence in its cache."""
+    """One GGUF file; `cells` tokens of cache for `sequences` sequences."""
 
     chunk = CHUNK
 
-    def __init__(self, path: Path, *, context: int, threads: int) -> None:
+    def __init__(
+        self, path: Path, *, context: int, threads: int, sequences: int = 1, cells: int = 0
+    ) -> None:
         native.llama_log_set(_listener, ctypes.c_void_p(0))
         native.llama_backend_init()
         self._model = _open_model(path)
         self._context: Any = None
+        self.sequences = sequences
         try:
-            self._prepare(path, context, threads)
+            self._prepare(path, context, threads, cells)
         except BaseException:
             self.close()
             raise
 
-    def _prepare(self, path: Path, context: int, threads: int) -> None:
+    def _prepare(self, path: Path, context: int, threads: int, cells: int) -> None:
         self._vocab = native.llama_model_get_vocab(self._model)
+        self.vocabulary = native.llama_vocab_n_tokens(self._vocab)
         trained = native.llama_model_n_ctx_train(self._model)
         self.context = min(context, trained) if trained > 0 else context
+        self.cells = max(cells, self.context)
         self._context = self._new_context(path, threads)
         self._memory = native.llama_get_memory(self._context)
-        self._one = (native.llama_token * 1)()
-        self._one_batch = native.llama_batch_get_one(self._one, 1)
+        # A recurrent state is that of the last token: no earlier one can be had from it.
+        self._shares = not (
+            native.llama_model_is_recurrent(self._model)
+            or native.llama_model_is_hybrid(self._model)
+        )
+        self._batch = Batch()
         self._buffer = ctypes.create_string_buffer(256)
         self.template = self._template(path)
         self.control: Mapping[str, int] = self._control_tokens()
-        begin, end = native.llama_vocab_bos(self._vocab), native.llama_vocab_eos(self._vocab)
+        begin, self._end = (
+            native.llama_vocab_bos(self._vocab),
+            native.llama_vocab_eos(self._vocab),
+        )
         self.begin = begin if begin >= 0 and native.llama_vocab_get_add_bos(self._vocab) else None
-        self.begin_text, self.end_text = self._text(begin), self._text(end)
+        self.begin_text, self.end_text = self._text(begin), self._text(self._end)
         self.repetition_penalty = self._recommended(PENALTY_KEY, 1.0)
 
     def _new_context(self, path: Path, threads: int) -> Any:
         settings = native.llama_context_default_params()
-        settings.n_ctx = self.context
+        settings.n_ctx = self.cells
         settings.n_batch = settings.n_ubatch = CHUNK
+        settings.n_seq_max = settings.n_outputs_max = self.sequences
+        settings.kv_unified = True
         settings.n_threads = settings.n_threads_batch = threads
         opened = native.llama_init_from_model(self._model, settings)
         if not opened:
-            raise BadInput(f"{path} cannot be run with {self.context} tokens: {_reason()}")
+            raise BadInput(f"{path} cannot be run with {self.cells} tokens: {_reason()}")
         return opened
 
     def _template(self, path: Path) -> str | None:
@@ -123,26 +139,32 @@ class LlamaCpp:
     def is_end(self, token: int) -> bool:
         return bool(native.llama_vocab_is_eog(self._vocab, token))
 
-    def keep(self, count: int) -> int:
-        if count and native.llama_memory_seq_rm(self._memory, 0, count, -1):
+    def keep(self, sequence: int, count: int) -> int:
+        if count and native.llama_memory_seq_rm(self._memory, sequence, count, -1):
             return count
-        native.llama_memory_clear(self._memory, False)
+        native.llama_memory_seq_rm(self._memory, sequence, -1, -1)
         return 0
 
-    def evaluate(self, tokens: Sequence[int]) -> None:
-        if len(tokens) == 1:
-            self._one[0] = tokens[0]
-            batch = self._one_batch
-        else:
-            many = (native.llama_token * len(tokens))(*tokens)  # the batch only points to it
-            batch = native.llama_batch_get_one(many, len(tokens))
-        code = native.llama_decode(self._context, batch)
-        if code:
-            raise RuntimeError(f"llama.cpp could not evaluate {len(tokens)} tokens (code {code})")
+    def copy(self, source: int, target: int, count: int) -> int:
+        if not self._shares:
+            return 0
+        native.llama_memory_seq_cp(self._memory, source, target, 0, count)
+        return count
 
-    def sampler(self, sampling: Sampling) -> "NativeSampler":
-        vocabulary = native.llama_vocab_n_tokens(self._vocab)
-        return NativeSampler(self._context, vocabulary, sampling)
+    def decode(self, work: Sequence[Work]) -> None:
+        code = native.llama_decode(self._context, self._batch.filled(work))
+        if code == NO_ROOM:
+            raise CacheFull
+        if code:
+            tokens = sum(len(item.tokens) for item in work)
+            raise RuntimeError(f"llama.cpp could not evaluate {tokens} tokens (code {code})")
+
+    def logits(self, row: int) -> NDArray[np.float32]:
+        pointer = native.llama_get_logits_ith(self._context, self._batch.places[row])
+        return np.ctypeslib.as_array(pointer, (self.vocabulary,))
+
+    def sampler(self, sampling: Sampling) -> NativeSampler:
+        return NativeSampler(self._context, self._batch.places, self._end, sampling)
 
     def close(self) -> None:
         if self._context:
@@ -152,42 +174,43 @@ class LlamaCpp:
         self._context = self._model = None
 
 
-class NativeSampler:
-    """A chain of llama.cpp's samplers in llama.cpp's own order."""
+class Batch:
+    """The arrays of a `llama_batch`, filled anew for every pass.
 
-    def __init__(self, context: Any, vocabulary: int, sampling: Sampling) -> None:
-        self._context = context
-        self._chain = native.llama_sampler_chain_init(native.llama_sampler_chain_default_params())
-        for link in _links(vocabulary, sampling):
-            native.llama_sampler_chain_add(self._chain, link)
+    `places` tells where in the batch the last token of each item stands.
+    """
 
-    def next(self) -> int:
-        return int(native.llama_sampler_sample(self._chain, self._context, -1))
-
-    def close(self) -> None:
-        if self._chain is not None:
-            native.llama_sampler_free(self._chain)
-            self._chain = None
-
-
-def _links(vocabulary: int, sampling: Sampling) -> list[Any]:
-    links = []
-    if sampling.repetition_penalty != 1:
-        penalty = sampling.repetition_penalty
-        links.append(
-            native.llama_sampler_init_penalties(vocabulary, PENALTY_TOKENS, penalty, 0.0, 0.0)
+    def __init__(self) -> None:
+        self.places: list[int] = []
+        self._token = (native.llama_token * CHUNK)()
+        self._position = (native.llama_pos * CHUNK)()
+        self._sequence = (native.llama_seq_id * CHUNK)()
+        self._wanted = (ctypes.c_int8 * CHUNK)()
+        ones = (ctypes.c_int32 * CHUNK)(*[1] * CHUNK)
+        size = ctypes.sizeof(native.llama_seq_id)
+        pointer = ctypes.POINTER(native.llama_seq_id)
+        first = ctypes.addressof(self._sequence)
+        each = (ctypes.cast(first + place * size, pointer) for place in range(CHUNK))
+        pointers = (pointer * CHUNK)(*each)
+        self._filled = native.llama_batch(
+            0, self._token, None, self._position, ones, pointers, self._wanted
         )
-    if sampling.temperature < GREEDY_BELOW:
-        return [*links, native.llama_sampler_init_greedy()]
-    if sampling.top_k > 0:
-        links.append(native.llama_sampler_init_top_k(sampling.top_k))
-    if sampling.top_p < 1:
-        links.append(native.llama_sampler_init_top_p(sampling.top_p, 1))
-    if sampling.min_p > 0:
-        links.append(native.llama_sampler_init_min_p(sampling.min_p, 1))
-    links.append(native.llama_sampler_init_temp(sampling.temperature))
-    links.append(native.llama_sampler_init_dist(sampling.seed & 0xFFFFFFFF))
-    return links
+
+    def filled(self, work: Sequence[Work]) -> native.llama_batch:
+        self.places.clear()
+        place = 0
+        for item in work:
+            count = len(item.tokens)
+            end = place + count
+            self._token[place:end] = list(item.tokens)
+            self._position[place:end] = list(range(item.position, item.position + count))
+            self._sequence[place:end] = [item.sequence] * count
+            self._wanted[place:end] = [0] * count
+            self._wanted[end - 1] = item.wants_logits
+            self.places.append(end - 1)
+            place = end
+        self._filled.n_tokens = place
+        return self._filled
 
 
 def _open_model(path: Path) -> Any:

@@ -4,7 +4,10 @@ import re
 import threading
 from collections.abc import Sequence
 
-from runtime.backends import Sampling
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.backends import CacheFull, Sampling, Work
 
 CONTROL = ("<|user|>", "<|assistant|>", "<|end|>")
 TEMPLATE = (
@@ -17,7 +20,8 @@ class ScriptedBackend:
     """Chooses the tokens of `script` in turn, then ends.
 
     Control tokens have the ids from 256, every other token is the byte with its id. With `gate`,
-    each choice first waits for one permit. `log` holds what was evaluated and kept.
+    each choice first waits for one permit. `log` holds what was evaluated, kept and copied;
+    `held` the tokens of each sequence. `logits` favour the token that is due, by 10.
     """
 
     chunk = 4
@@ -32,15 +36,21 @@ class ScriptedBackend:
         begin: str | None = None,
         gate: threading.Semaphore | None = None,
         rewinds: bool = True,
+        sequences: int = 1,
+        cells: int = 10_000,
     ) -> None:
+        self.sequences, self.cells = sequences, cells
         self.context, self.template, self.gate, self.rewinds = context, template, gate, rewinds
         texts = CONTROL if begin is None else (*CONTROL, begin)
         self.control = {text: 256 + place for place, text in enumerate(texts)}
         self.begin = None if begin is None else self.control[begin]
         self.begin_text, self.end_text = begin or "", "<|end|>"
         self.script = [t for part in script for t in (part if isinstance(part, bytes) else [part])]
-        self.cached: list[int] = []
+        self.vocabulary = 256 + len(self.control)
+        self.held: list[list[int]] = [[] for _ in range(sequences)]
         self.log: list[tuple[str, int]] = []
+        self.passes: list[list[tuple[int, int]]] = []
+        self.due: list[int] = []
         self.chosen = 0
         self.choosing = threading.Semaphore(0)
         self.fails = False
@@ -55,18 +65,42 @@ class ScriptedBackend:
     def is_end(self, token: int) -> bool:
         return token == self.control["<|end|>"]
 
-    def keep(self, count: int) -> int:
+    @property
+    def cached(self) -> list[int]:
+        """What the first sequence holds."""
+        return self.held[0]
+
+    def keep(self, sequence: int, count: int) -> int:
         kept = count if self.rewinds else 0
         self.log.append(("keep", kept))
-        del self.cached[kept:]
+        del self.held[sequence][kept:]
         return kept
 
-    def evaluate(self, tokens: Sequence[int]) -> None:
-        assert len(tokens) <= self.chunk
+    def copy(self, source: int, target: int, count: int) -> int:
+        assert not self.held[target]
+        self.log.append(("copy", count))
+        self.held[target] = self.held[source][:count]
+        return count
+
+    def decode(self, work: Sequence[Work]) -> None:
+        assert sum(len(item.tokens) for item in work) <= self.chunk
+        assert len({item.sequence for item in work}) == len(work)
         if self.fails:
             raise RuntimeError("scripted failure")
-        self.log.append(("evaluate", len(tokens)))
-        self.cached += tokens
+        new = sum(len(item.tokens) for item in work)
+        if sum(map(len, self.held)) + new > self.cells:
+            raise CacheFull
+        self.passes.append([(item.sequence, len(item.tokens)) for item in work])
+        for item in work:
+            assert item.tokens
+            assert len(self.held[item.sequence]) == item.position
+            self.log.append(("evaluate", len(item.tokens)))
+            self.held[item.sequence] += item.tokens
+
+    def logits(self, row: int) -> NDArray[np.float32]:
+        found = np.zeros(self.vocabulary, np.float32)
+        found[self.due[row]] = 10
+        return found
 
     def sampler(self, sampling: Sampling) -> "ScriptedSampler":
         return ScriptedSampler(self)
@@ -88,12 +122,14 @@ class ScriptedSampler:
         self.backend = backend
         self.rest = iter(backend.script)
 
-    def next(self) -> int:
+    def next(self, row: int) -> int:
         self.backend.choosing.release()
         if self.backend.gate is not None:
             self.backend.gate.acquire()
         self.backend.chosen += 1
-        return next(self.rest, self.backend.control["<|end|>"])
+        token = next(self.rest, self.backend.control["<|end|>"])
+        self.backend.due[row:] = [token]
+        return token
 
     def close(self) -> None:
         """Nothing is held."""

@@ -266,16 +266,23 @@ def test_a_template_that_renders_nothing_is_refused():
         scripted(b"x", template="{# nothing #}").chat(HELLO)
 
 
-def test_a_closed_engine_says_so(tiny_gguf):
-    engine = load(tiny_gguf)
-    reply = engine.chat(HELLO)
-    next(reply)
-    engine.close()
-    engine.close()
+def test_a_closed_engine_says_so():
+    gate = threading.Semaphore(1)
+    engine = scripted(b"abc", gate=gate)
+    reply, late = engine.chat(HELLO), engine.chat(HELLO)
+    assert next(reply).text == "a"
+    closing = threading.Thread(target=engine.close)
+    closing.start()
     with pytest.raises(RuntimeError, match="closed"):
-        next(reply)
-    with pytest.raises(RuntimeError, match="closed"):
-        engine.chat(HELLO)
+        while True:  # until the other thread has got that far
+            engine.chat(HELLO)
+    gate.release(10)
+    closing.join()
+    engine.close()
+    assert engine.backend.closed
+    for unfinished in (reply, late):
+        with pytest.raises(RuntimeError, match="closed"):
+            list(unfinished)
 
 
 def test_the_context_is_at_most_what_the_model_was_trained_for(tiny_gguf):

@@ -1,0 +1,105 @@
+"""llama.cpp's own samplers, chained in the order that `Sampling` tells.
+
+In: a context and a `Sampling`. Out: a `Sampler`. Refused: a grammar or schema that cannot be used
+(BadInput).
+"""
+
+import ctypes
+from typing import Any
+
+import llama_cpp.llama_cpp as native
+import numpy as np
+
+from distill.core.errors import BadInput
+from runtime.backends import PENALTY_TOKENS, Sampling
+from runtime.backends.llama_cpp_grammar import ROOT, checked, grammar_of
+
+GREEDY_BELOW = 1e-6  # logits divided by less would overflow
+CANDIDATE = np.dtype([("token", np.int32), ("logit", np.float32), ("chance", np.float32)])
+
+
+class NativeSampler:
+    """A chain of samplers for one reply."""
+
+    def __init__(self, context: Any, places: list[int], end: int, sampling: Sampling) -> None:
+        self._context, self._places, self._end = context, places, end
+        self._model = native.llama_get_model(context)
+        self._vocab = native.llama_model_get_vocab(self._model)
+        self._grammar = self._new_grammar(sampling)
+        self._chain = native.llama_sampler_chain_init(native.llama_sampler_chain_default_params())
+        remembered = native.llama_n_ctx(context)
+        for link in links(native.llama_vocab_n_tokens(self._vocab), remembered, sampling):
+            native.llama_sampler_chain_add(self._chain, link)
+
+    def _new_grammar(self, sampling: Sampling) -> Any:
+        if sampling.grammar is None and sampling.json_schema is None:
+            return None
+        text = (
+            grammar_of(sampling.json_schema)
+            if sampling.grammar is None and sampling.json_schema is not None
+            else checked(sampling.grammar or "")
+        )
+        made = native.llama_sampler_init_grammar(self._vocab, text.encode(), ROOT.encode())
+        if not made:
+            raise BadInput("the grammar cannot be used: llama.cpp finds a rule that begins itself")
+        size = native.llama_vocab_n_tokens(self._vocab)
+        self._candidates = np.zeros(size, CANDIDATE)
+        self._tokens = np.arange(size, dtype=np.int32)
+        return made
+
+    def next(self, row: int) -> int:
+        place = self._places[row]
+        if self._grammar is None:
+            return int(native.llama_sampler_sample(self._chain, self._context, place))
+        return self._within_grammar(place)
+
+    def _within_grammar(self, place: int) -> int:
+        size = len(self._tokens)
+        pointer = native.llama_get_logits_ith(self._context, place)
+        candidates = self._candidates
+        candidates["token"] = self._tokens
+        candidates["logit"] = np.ctypeslib.as_array(pointer, (size,))
+        data = candidates.ctypes.data_as(native.llama_token_data_p)
+        array = native.llama_token_data_array(data, size, -1, False)
+        native.llama_sampler_apply(self._grammar, ctypes.byref(array))
+        if not np.isfinite(candidates["logit"]).any():
+            return self._end  # accepting a token that does not fit would abort the process
+        native.llama_sampler_apply(self._chain, ctypes.byref(array))
+        token = int(array.data[array.selected].id)
+        native.llama_sampler_accept(self._chain, token)
+        if not native.llama_vocab_is_eog(self._vocab, token):
+            native.llama_sampler_accept(self._grammar, token)
+        return token
+
+    def close(self) -> None:
+        for sampler in (self._chain, self._grammar):
+            if sampler is not None:
+                native.llama_sampler_free(sampler)
+        self._chain = self._grammar = None
+
+
+def links(vocabulary: int, remembered: int, sampling: Sampling) -> list[Any]:
+    found = []
+    if sampling.logit_bias:
+        pairs = [native.llama_logit_bias(*pair) for pair in sampling.logit_bias.items()]
+        biases = (native.llama_logit_bias * len(pairs))(*pairs)
+        found.append(native.llama_sampler_init_logit_bias(vocabulary, len(pairs), biases))
+    if sampling.repetition_penalty != 1:
+        penalty = sampling.repetition_penalty
+        found.append(
+            native.llama_sampler_init_penalties(vocabulary, PENALTY_TOKENS, penalty, 0.0, 0.0)
+        )
+    often, once = sampling.frequency_penalty, sampling.presence_penalty
+    if often or once:
+        found.append(native.llama_sampler_init_penalties(vocabulary, remembered, 1.0, often, once))
+    if sampling.temperature < GREEDY_BELOW:
+        return [*found, native.llama_sampler_init_greedy()]
+    if sampling.top_k > 0:
+        found.append(native.llama_sampler_init_top_k(sampling.top_k))
+    if sampling.top_p < 1:
+        found.append(native.llama_sampler_init_top_p(sampling.top_p, 1))
+    if sampling.min_p > 0:
+        found.append(native.llama_sampler_init_min_p(sampling.min_p, 1))
+    found.append(native.llama_sampler_init_temp(sampling.temperature))
+    found.append(native.llama_sampler_init_dist(sampling.seed & 0xFFFFFFFF))
+    return found

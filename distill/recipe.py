@@ -1,7 +1,8 @@
 """Recipes: what `distill train` does, as one YAML file that is checked before any weight loads.
 
-In: the name of a bundled recipe or a file. Out: `TwoStep`, `Pretrain` or `Sweep`. Refused: an
-unknown or missing key, a value out of range (BadInput), a recipe that is not there (MissingInput).
+In: the name of a bundled recipe or a file. Out: `TwoStep`, `Pride`, `Pretrain` or
+`Sweep`. Refused: an unknown or missing key, a value out of range, keys that contradict each other
+(BadInput), a recipe that is not there (MissingInput).
 """
 
 from importlib import resources
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from distill.core.errors import BadInput, MissingInput
 from distill.core.jsonl import plain_reason
@@ -80,19 +81,16 @@ class Dpo(Step):
     sft_weight: float = Field(default=0.0, ge=0)
 
 
-class TwoStep(Strict):
-    """SFT, then DPO (arXiv 2507.08151).
+class Training(Strict):
+    """What every method knows that starts from a checkpoint.
 
     `repetition_penalty` is written into the student's generation_config.json, from where it goes
     into the exported file: what those who run the student do unless they are told otherwise.
     """
 
-    method: Literal["two-step"]
     student: str
     chat_template: Template | None = None
     adapter: Adapter = Adapter()
-    sft: Sft
-    dpo: Dpo | None = None
     max_length: int = Field(default=1024, ge=16)
     precision: Precision = "auto"
     gradient_checkpointing: bool = False
@@ -100,6 +98,117 @@ class TwoStep(Strict):
     evaluate_every: int = Field(default=50, ge=1)
     save_every: int = Field(default=50, ge=1)
     seed: int = 0
+
+
+class TwoStep(Training):
+    """SFT, then DPO (arXiv 2507.08151)."""
+
+    method: Literal["two-step"]
+    sft: Sft
+    dpo: Dpo | None = None
+
+
+class PrideTeacher(Strict):
+    """Who knows more: a folder or Hub name, or `self`, the student's base tuned on such prompts.
+
+    `prompt`: `reasoning` asks an instruct model to weigh feelings, then situation, then to reply;
+    `notes` puts the privileged fields into a system message. `tuning` is the step that makes a
+    teacher of the base; it sees `plain_share` of its dialogues without fields, so that it can be
+    asked without them too. `device` is another GPU, `bits: 4` takes NF4.
+    """
+
+    model: str = "self"
+    prompt: Literal["reasoning", "notes"] = "reasoning"
+    tuning: Sft | None = None
+    plain_share: Fraction = 0.25
+    device: str | None = None
+    bits: Literal[4] | None = None
+
+    @model_validator(mode="after")
+    def tuned_when_self(self) -> "PrideTeacher":
+        if (self.model == "self") != (self.tuning is not None):
+            raise ValueError("tuning goes with model: self, and with no other")
+        return self
+
+
+class PrideLoss(Strict):
+    """Factors of the terms; zero switches one off. See docs/pride.md for the equations.
+
+    `share` is the mixture's in jsd (beta) and the skewed divergences (alpha).
+    """
+
+    cross_entropy: float = Field(default=1.0, ge=0)
+    divergence: Literal[
+        "reverse-kl", "forward-kl", "jsd", "skewed-reverse-kl", "skewed-forward-kl"
+    ] = "reverse-kl"
+    divergence_weight: float = Field(default=1.0, ge=0)
+    share: float = Field(default=0.1, gt=0, lt=1)
+    temperature: float = Field(default=1.0, gt=0)
+    mmd_weight: float = Field(default=0.1, ge=0)
+    kernels: int = Field(default=5, ge=1)
+
+    @property
+    def needs_teacher(self) -> bool:
+        return self.divergence_weight > 0 or self.mmd_weight > 0
+
+
+class PrideSources(Strict):
+    """Gated attention of the student to what only training knows, on some of its layers."""
+
+    layers: list[int] | Literal["last"] = "last"
+    heads: int = Field(default=4, ge=1)
+    fields: list[str] | Literal["all"] = "all"
+    told: Fraction = 0.5
+    plain_from: Fraction = 0.8
+
+
+class PrideLeakage(Strict):
+    """The leakage gauge: on a sample at the start and the end, or on every step.
+
+    `strength` above 0 weights a token by min(1, p_without / p_with)^strength, every step.
+    """
+
+    sample: int = Field(default=32, ge=0)
+    every_step: bool = False
+    strength: float = Field(default=0.0, ge=0)
+
+    @property
+    def each(self) -> bool:
+        return self.every_step or self.strength > 0
+
+
+class OnPolicy(Strict):
+    """On a share of the steps the student answers itself, and the teacher scores its words."""
+
+    share: Fraction
+    max_new_tokens: int = Field(default=64, ge=1)
+    temperature: float = Field(default=1.0, gt=0)
+
+
+class Pride(Training):
+    """Distillation from a teacher with privileged information (after arXiv 2606.23124).
+
+    `known_share` is the share of dialogues whose privileged fields are used at all.
+    """
+
+    method: Literal["pride"]
+    teacher: PrideTeacher | None = None
+    distill: Step
+    loss: PrideLoss = PrideLoss()
+    sources: PrideSources | None = PrideSources()
+    leakage: PrideLeakage = PrideLeakage()
+    on_policy: OnPolicy | None = None
+    known_share: Fraction = 1.0
+
+    @model_validator(mode="after")
+    def has_what_its_terms_need(self) -> "Pride":
+        if self.loss.needs_teacher and self.teacher is None:
+            raise ValueError("divergence_weight or mmd_weight is above 0, so a teacher is needed")
+        if not self.loss.needs_teacher and self.loss.cross_entropy == 0:
+            raise ValueError("every term of the loss is switched off")
+        if self.on_policy and self.loss.divergence_weight == 0:
+            raise ValueError("on_policy learns by the divergence, whose weight is 0")
+        return self
 
 
 class Shape(Strict):
@@ -168,7 +277,8 @@ class Sweep(Strict):
     seed: int = 0
 
 
-Recipe = Annotated[TwoStep | Pretrain | Sweep, Field(discriminator="method")]
+AnyRecipe = TwoStep | Pride | Pretrain | Sweep
+Recipe = Annotated[AnyRecipe, Field(discriminator="method")]
 
 
 def bundled() -> list[str]:
@@ -187,11 +297,9 @@ def recipe_text(name: str) -> str:
     raise MissingInput(f"no recipe {name}: neither a file nor one of {', '.join(bundled())}")
 
 
-def parse_recipe(text: str, where: str) -> TwoStep | Pretrain | Sweep:
+def parse_recipe(text: str, where: str) -> AnyRecipe:
     try:
-        recipe: TwoStep | Pretrain | Sweep = TypeAdapter(Recipe).validate_python(
-            yaml.safe_load(text)
-        )
+        recipe: AnyRecipe = TypeAdapter(Recipe).validate_python(yaml.safe_load(text))
     except ValidationError as error:
         raise BadInput(f"recipe {where}: {plain_reason(error)}") from error
     except yaml.YAMLError as error:

@@ -14,7 +14,7 @@ import typer
 
 from distill.core.command import Outcome, command
 from distill.core.errors import BadInput, KindredError
-from distill.recipe import Pretrain, Sweep, TwoStep, parse_recipe, recipe_text
+from distill.recipe import Pretrain, Pride, Sweep, Training, TwoStep, parse_recipe, recipe_text
 
 if TYPE_CHECKING:
     from distill.learning.job import Job
@@ -27,6 +27,13 @@ def two_step(job: "Job") -> dict[str, Any]:
     return run_two_step(job, job.recipe)
 
 
+def pride(job: "Job") -> dict[str, Any]:
+    from distill.learning.pride import run_pride
+
+    assert isinstance(job.recipe, Pride)
+    return run_pride(job, job.recipe)
+
+
 def pretrain(job: "Job") -> dict[str, Any]:
     from distill.learning.from_scratch import run_pretrain
 
@@ -36,22 +43,32 @@ def pretrain(job: "Job") -> dict[str, Any]:
 
 METHODS: dict[str, Callable[["Job"], dict[str, Any]]] = {
     "two-step": two_step,
+    "pride": pride,
     "pretrain": pretrain,
 }
 
 
 def train(
-    recipe: str, data: Path, out: Path, *, student: str | None = None, resume: bool = False
+    recipe: str,
+    data: Path,
+    out: Path,
+    *,
+    student: str | None = None,
+    resume: bool = False,
+    **inputs: Path | None,
 ) -> dict[str, Any]:
     """Train by a recipe's name or file; returns the provenance that the folder carries.
 
-    `student` takes the place of the recipe's own. Raises `KindredError` with one line.
+    `student` takes the place of the recipe's own; `inputs` are PRIDE's `privileged`, `features`
+    and `states`. Raises `KindredError` with one line.
     """
-    job = job_of(recipe, data, out, student, resume)
+    job = job_of(recipe, data, out, student, resume, **inputs)
     return METHODS[job.recipe.method](job)
 
 
-def job_of(recipe: str, data: Path, out: Path, student: str | None, resume: bool) -> "Job":
+def job_of(
+    recipe: str, data: Path, out: Path, student: str | None, resume: bool, **inputs: Path | None
+) -> "Job":
     """The job that the words of a command line name, with its recipe checked."""
     text = recipe_text(recipe)
     parsed = parse_recipe(text, recipe)
@@ -61,8 +78,23 @@ def job_of(recipe: str, data: Path, out: Path, student: str | None, resume: bool
 
     if isinstance(parsed, Pretrain) and student:
         raise BadInput(f"recipe {recipe} starts from scratch; leave --student out")
-    start = student or (parsed.student if isinstance(parsed, TwoStep) else "")
-    return Job(parsed, text, start, data, out, resume)
+    given = sorted(name for name, path in inputs.items() if path is not None)
+    if given and not isinstance(parsed, Pride):
+        raise BadInput(f"--{given[0]} goes with method pride, and {recipe} is {parsed.method}")
+    start = student or (parsed.student if isinstance(parsed, Training) else "")
+    return Job(parsed, text, start, data, out, resume, **inputs)
+
+
+def named_recipe(recipe: str, of_method: str | None) -> str:
+    """The recipe of `distill train RECIPE`, or of `distill train METHOD RECIPE`."""
+    if of_method is None:
+        return recipe
+    if recipe not in METHODS:
+        raise BadInput(f"{recipe} is no method; known are {', '.join(METHODS)}")
+    method = parse_recipe(recipe_text(of_method), of_method).method
+    if method != recipe:
+        raise BadInput(f"recipe {of_method} is of method {method}; say: distill train {of_method}")
+    return of_method
 
 
 @command
@@ -70,9 +102,31 @@ def run(
     recipe: Annotated[str, typer.Argument(help="The name of a bundled recipe, or a YAML file.")],
     data: Annotated[Path, typer.Option(help="A folder that `distill compose` wrote.")],
     out: Annotated[Path, typer.Option(help="The folder to write the student to.")],
+    of_method: Annotated[
+        str | None,
+        typer.Argument(metavar="[RECIPE]", help="The recipe, when the word before is its method."),
+    ] = None,
     student: Annotated[
         str | None,
         typer.Option(help="A folder or a Hub name to start from, instead of the recipe's."),
+    ] = None,
+    privileged: Annotated[
+        Path | None,
+        typer.Option(help="PRIDE: the gathered folder with the privileged fields."),
+    ] = None,
+    features: Annotated[
+        Path | None,
+        typer.Option(help="PRIDE: a folder of ID.safetensors or ID.npz, one array [T, F] each."),
+    ] = None,
+    states: Annotated[
+        Path | None, typer.Option(help="PRIDE: a teacher that `distill teach states` stored.")
+    ] = None,
+    ablate: Annotated[
+        bool, typer.Option("--ablate", help="PRIDE: train every arm of the ablation instead.")
+    ] = False,
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds of each arm of the ablation.")] = 3,
+    judge: Annotated[
+        str | None, typer.Option(help="Judge each arm of the ablation against CE alone.")
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue a run that was stopped; keep a finished one.")
@@ -85,8 +139,13 @@ def run(
     from distill.learning.job import is_main
 
     started = time.monotonic()
+    inputs = {"privileged": privileged, "features": features, "states": states}
     try:
-        job = job_of(recipe, data, out, student, resume)
+        job = job_of(named_recipe(recipe, of_method), data, out, student, resume, **inputs)
+        if ablate:
+            from distill.ablate import ablation
+
+            return ablation(job, seeds, judge, dry_run)
         if dry_run:
             return planned(job)
         provenance = METHODS[job.recipe.method](job)
@@ -104,10 +163,12 @@ def run(
 
 
 def planned(job: "Job") -> Outcome:
-    if not isinstance(job.recipe, TwoStep):
+    if isinstance(job.recipe, Pretrain):
         raise BadInput(f"--dry-run knows no method {job.recipe.method}; run it without")
-    from distill.learning.plan import plan_two_step
+    from distill.learning.plan import plan_pride, plan_two_step
 
+    if isinstance(job.recipe, Pride):
+        return plan_pride(job, job.recipe)
     return plan_two_step(job, job.recipe)
 
 

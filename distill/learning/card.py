@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from distill.learning.stage import StageResult
-from distill.recipe import TwoStep
+from distill.recipe import Training
 
 CARD = """---
 {front}
@@ -28,7 +28,7 @@ It started from `{base}` and was trained {how}.
 | stage | steps | last loss | mean loss | validation loss |
 | --- | --- | --- | --- | --- |
 {stages}
-
+{terms}
 ![Loss curves](curves.png)
 
 The losses say how well the training replies were learnt. They do not say how empathetic the
@@ -56,10 +56,22 @@ and limits of its base, and of the data that it was trained on, hold for it too.
 """
 
 
+TERMS = {
+    "cross_entropy": "cross-entropy of the reference replies",
+    "divergence": "divergence from the teacher",
+    "teacher_cross_entropy": "the teacher's own cross-entropy",
+    "mmd": "MMD^2 of hidden states",
+    "gate": "mean gate of the sources, where told",
+    "leakage_reference_end": "leakage gauge, reference replies",
+    "leakage_student_start": "leakage gauge, student before",
+    "leakage_student_end": "leakage gauge, student after",
+}
+
+
 def card_text(
     name: str,
     provenance: Mapping[str, Any],
-    recipe: TwoStep,
+    recipe: Training,
     stages: Mapping[str, StageResult],
     precision: str,
     dtype: str,
@@ -76,19 +88,35 @@ def card_text(
     return CARD.format(
         front="\n".join(front),
         name=name,
-        how="in two steps, SFT then DPO (arXiv 2507.08151)" if "dpo" in stages else "by SFT",
+        how=how(stages),
         adapter=adapter_text(recipe),
         precision=precision,
         dtype=dtype,
         data="\n".join(data),
         stages="\n".join(row(stage, result.figures) for stage, result in stages.items()),
+        terms=terms_text(stages),
         base=base,
         base_sha256=provenance["base_sha256"],
         recipe_sha256=provenance["recipe_sha256"],
     )
 
 
-def adapter_text(recipe: TwoStep) -> str:
+def how(stages: Mapping[str, StageResult]) -> str:
+    if "pride" in stages:
+        return "by distillation with privileged information (after arXiv 2606.23124)"
+    return "in two steps, SFT then DPO (arXiv 2507.08151)" if "dpo" in stages else "by SFT"
+
+
+def terms_text(stages: Mapping[str, StageResult]) -> str:
+    """Terms of the loss at the end of a PRIDE run, in nats a token; nothing for other stages."""
+    if "pride" not in stages:
+        return ""
+    figures = stages["pride"].figures
+    lines = [f"| {label} | {figures[n]:.4f} |" for n, label in TERMS.items() if n in figures]
+    return "\n".join(["", "| term, at the end | |", "| --- | --- |", *lines, ""])
+
+
+def adapter_text(recipe: Training) -> str:
     adapter = recipe.adapter
     if adapter.kind == "full":
         return "all"

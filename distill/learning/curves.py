@@ -11,7 +11,11 @@ from matplotlib.figure import Figure
 
 from distill.learning.stage import StageResult
 
-TITLES = {"sft": "Supervised fine-tuning", "dpo": "Direct preference optimization"}
+TITLES = {
+    "sft": "Supervised fine-tuning",
+    "dpo": "Direct preference optimization",
+    "pride": "Distillation with privileged information",
+}
 
 
 def draw_curves(stages: Mapping[str, StageResult], path: Path) -> None:

@@ -27,7 +27,7 @@ from distill.learning.stage import (
     whole_batches,
 )
 from distill.learning.training_sets import Pair
-from distill.recipe import Dpo
+from distill.recipe import Dpo, TwoStep
 
 NAME = "dpo"
 
@@ -54,7 +54,7 @@ def run_dpo(
     tokenizer: Any,
     pairs: Sequence[Pair],
     pairs_valid: Sequence[Pair],
-    setting: Setting,
+    setting: Setting[TwoStep],
 ) -> StageResult:
     """Move the student towards chosen replies and away from rejected ones."""
     step = setting.recipe.dpo

@@ -13,22 +13,36 @@ from typing import Any
 
 from distill.core.errors import BadInput
 from distill.core.jsonl import read_json, write_json
-from distill.recipe import Pretrain, TwoStep
+from distill.recipe import Pretrain, Pride, TwoStep
 
 PROVENANCE = "kindred.json"
 IDENTITY = "run.json"
+NAMES = {
+    "recipe_sha256": "recipe",
+    "base_sha256": "student",
+    "data_sha256": "data",
+    "privileged_sha256": "set of privileged fields",
+    "features_sha256": "set of features",
+    "teacher": "teacher",
+}
 
 
 @dataclass(frozen=True)
 class Job:
-    """`student` is a folder, a name of the Hub, or `starter` for the bundled base."""
+    """`student` is a folder, a name of the Hub, or `starter` for the bundled base.
 
-    recipe: TwoStep | Pretrain
+    PRIDE alone reads `privileged` (a gathered folder), `features` and `states` (a stored teacher).
+    """
+
+    recipe: TwoStep | Pride | Pretrain
     recipe_text: str
     student: str
     data: Path
     out: Path
     resume: bool = False
+    privileged: Path | None = None
+    features: Path | None = None
+    states: Path | None = None
 
     @property
     def work(self) -> Path:
@@ -73,9 +87,8 @@ def claim_work(job: Job, identity: Mapping[str, Any]) -> None:
 
 def refuse_other(found: Mapping[str, Any], identity: Mapping[str, Any], where: Path) -> None:
     """BadInput that names the first difference between two jobs."""
-    names = {"recipe_sha256": "recipe", "base_sha256": "student", "data_sha256": "data"}
-    for key, name in names.items():
-        if found.get(key) != identity[key]:
+    for key, name in NAMES.items():
+        if found.get(key) != identity.get(key):
             raise BadInput(
                 f"{where} was made from another {name}; choose another --out, or delete it"
             )

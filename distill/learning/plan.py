@@ -21,6 +21,7 @@ from distill.core.errors import MissingInput
 from distill.core.progress import say
 from distill.learning.job import Job
 from distill.learning.origin import local_folder
+from distill.learning.pride import read_pride_sets
 from distill.learning.quiet import quiet
 from distill.learning.student import (
     Device,
@@ -34,7 +35,7 @@ from distill.learning.student import (
 )
 from distill.learning.training_sets import read_training_sets
 from distill.learning.two_step import refuse_missing
-from distill.recipe import Step, TwoStep
+from distill.recipe import Pride, Step, Training, TwoStep
 
 QLORA_BYTES = 0.55
 LIBRARY_BYTES = 600_000_000
@@ -59,14 +60,45 @@ def plan_two_step(job: Job, recipe: TwoStep) -> Outcome:
         "precision": precision,
         "parameters": sizes and sizes.parameters,
         "trainable": sizes and sizes.trainable,
-        "memory_bytes": sizes and memory_bytes(sizes, recipe, device, precision),
+        "memory_bytes": sizes
+        and memory_bytes(sizes, recipe, rows_at_once(recipe), device, precision),
         "stages": stages,
         "out": str(job.out),
     }
     return Outcome(data, [table(data)])
 
 
-def sizes_or_remark(job: Job, recipe: TwoStep) -> Sizes | None:
+def plan_pride(job: Job, recipe: Pride) -> Outcome:
+    """The same for PRIDE: with the dialogues of which something privileged is used."""
+    refuse_missing(recipe)
+    sets = read_pride_sets(job, recipe)
+    device = device_now()
+    precision = precision_on(device, recipe.precision)
+    with quiet():
+        sizes = sizes_or_remark(job, recipe)
+    counts = (len(sets.dialogues), len(sets.dialogues_valid))
+    stages = {"pride": describe(recipe.distill, *counts)}
+    teacher = recipe.teacher if recipe.loss.needs_teacher else None
+    if teacher is not None and teacher.tuning is not None and job.states is None:
+        stages = {"teacher": describe(teacher.tuning, *counts), **stages}
+    data = {
+        "student": job.student,
+        "teacher": teacher and (str(job.states) if job.states else teacher.model),
+        "known": sets.known,
+        "adapter": recipe.adapter.kind,
+        "device": device,
+        "precision": precision,
+        "parameters": sizes and sizes.parameters,
+        "trainable": sizes and sizes.trainable,
+        "memory_bytes": sizes
+        and memory_bytes(sizes, recipe, recipe.distill.batch_size, device, precision),
+        "stages": stages,
+        "out": str(job.out),
+    }
+    return Outcome(data, [table(data)])
+
+
+def sizes_or_remark(job: Job, recipe: Training) -> Sizes | None:
     """Sizes of the student; a name of the Hub that cannot be reached costs a remark."""
     folder = local_folder(job.student)
     if folder is not None:
@@ -92,13 +124,16 @@ def describe(step: Step, rows: int, rows_valid: int) -> dict[str, Any]:
     }
 
 
-def memory_bytes(sizes: Sizes, recipe: TwoStep, device: Device, precision: str) -> int:
-    """An estimate for one device, at the longest rows that the recipe allows."""
+def rows_at_once(recipe: TwoStep) -> int:
+    return max(recipe.sft.batch_size, 2 * recipe.dpo.batch_size if recipe.dpo else 0)
+
+
+def memory_bytes(sizes: Sizes, recipe: Training, rows: int, device: Device, precision: str) -> int:
+    """An estimate for one device, at the longest rows that the recipe allows, of the student."""
     weight: float = frozen_dtype(recipe.adapter, precision, device).itemsize
     if recipe.adapter.kind == "qlora":
         weight = QLORA_BYTES
     adapter = 0 if recipe.adapter.kind == "full" else 4 * sizes.trainable
-    rows = max(recipe.sft.batch_size, 2 * recipe.dpo.batch_size if recipe.dpo else 0)
     scale = 2 if precision == "fp32" else 1
     token_layer = 34 * scale * sizes.hidden
     kept = 2 * scale * sizes.hidden * sizes.layers + token_layer
@@ -114,6 +149,9 @@ def table(data: Mapping[str, Any]) -> Table:
     lines = Table(title=f"plan for {Path(data['out'])}", show_header=False)
     count = data["parameters"]
     lines.add_row("student", data["student"])
+    if "teacher" in data:
+        lines.add_row("teacher", data["teacher"] or "none")
+        lines.add_row("dialogues with privileged fields", f"{data['known']:,}")
     lines.add_row("weights trained", data["adapter"])
     lines.add_row(
         "parameters",

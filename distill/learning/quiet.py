@@ -26,6 +26,7 @@ def quiet() -> Iterator[None]:
     verbosity = library.get_verbosity()
     levels = {name: logging.getLogger(name).level for name in ("trl", "accelerate", "datasets")}
     bars = datasets.are_progress_bars_disabled()
+    own_bar = library.is_progress_bar_enabled()
     tqdm = os.environ.get("TQDM_DISABLE")
     library.set_verbosity_error()
     library.disable_progress_bar()
@@ -40,7 +41,8 @@ def quiet() -> Iterator[None]:
             yield
     finally:
         library.set_verbosity(verbosity)
-        library.enable_progress_bar()
+        if own_bar:
+            library.enable_progress_bar()
         for name, level in levels.items():
             logging.getLogger(name).setLevel(level)
         if not bars:

@@ -19,12 +19,12 @@ from distill.learning.curves import draw_curves
 from distill.learning.job import PROVENANCE, Job
 from distill.learning.stage import StageResult
 from distill.learning.student import generation_config
-from distill.recipe import TwoStep
+from distill.recipe import Training
 
 
 def write_student(
     job: Job,
-    recipe: TwoStep,
+    recipe: Training,
     base: Path,
     tokenizer: Any,
     identity: Mapping[str, Any],
@@ -54,7 +54,7 @@ def write_student(
     return provenance
 
 
-def merged(base: Path, last: Path, recipe: TwoStep) -> Any:
+def merged(base: Path, last: Path, recipe: Training) -> Any:
     """Plain weights: the arithmetic of the merge in fp32, the result in the base's dtype."""
     config = AutoConfig.from_pretrained(base)
     dtype = config.dtype or torch.float32

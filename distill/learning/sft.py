@@ -20,6 +20,7 @@ from distill.learning.stage import (
     finish_stage,
     whole_batches,
 )
+from distill.recipe import TwoStep
 
 NAME = "sft"
 
@@ -37,7 +38,7 @@ def run_sft(
     tokenizer: Any,
     examples: Sequence[Example],
     examples_valid: Sequence[Example],
-    setting: Setting,
+    setting: Setting[TwoStep],
 ) -> StageResult:
     """Fine-tune on examples that are tokens and labels already."""
     step = setting.recipe.sft

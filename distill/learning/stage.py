@@ -10,10 +10,10 @@ whole steps, and the processes share each step.
 import math
 import random
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from accelerate import PartialState
@@ -27,17 +27,20 @@ from distill.core.progress import bar, remarks, say
 from distill.learning.job import is_main
 from distill.learning.reply_head import use_reply_head
 from distill.learning.student import Device
-from distill.recipe import Step, TwoStep
+from distill.recipe import Step, Training
 
 WHOLE = "whole"
 GROUP_STEPS = 50
 
 
+R = TypeVar("R", bound=Training, covariant=True)
+
+
 @dataclass(frozen=True)
-class Setting:
+class Setting(Generic[R]):
     """What every stage is told."""
 
-    recipe: TwoStep
+    recipe: R
     device: Device
     precision: str
     work: Path
@@ -118,6 +121,10 @@ class OwnOrder:
         if trainer.args.device.type == "cpu":
             use_reply_head(inner_model(trainer.model))
 
+    def closing_figures(self) -> dict[str, float]:
+        """More figures of the stage, asked for when it has ended."""
+        return {}
+
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         return None
 
@@ -139,7 +146,7 @@ def shared_batch(step: Step, processes: int) -> tuple[int, int]:
     )
 
 
-def arguments(name: str, step: Step, setting: Setting, validated: int) -> dict[str, Any]:
+def arguments(name: str, step: Step, setting: Setting[Training], validated: int) -> dict[str, Any]:
     """Options that TRL's configurations share; `validated` is the size of the validation set."""
     recipe = setting.recipe
     on_cpu = setting.device == "cpu"
@@ -243,7 +250,8 @@ def finish_stage(name: str, trainer: Any, work: Path) -> StageResult:
     if trainer.eval_dataset is not None and "eval_loss" not in trainer.state.log_history[-2]:
         trainer.evaluate()
     trainer.save_model(str(folder / "final"))
-    result = StageResult(figures_of(trainer.state), trainer.state.log_history)
+    figures = {**figures_of(trainer.state), **trainer.closing_figures()}
+    result = StageResult(figures, trainer.state.log_history)
     if is_main():
         write_json(work / f"{name}.json", asdict(result))
         seconds = done.metrics["train_runtime"]
@@ -277,9 +285,9 @@ def figures_of(state: Any) -> dict[str, float]:
     }
 
 
-def drop_checkpoints(work: Path) -> None:
+def drop_checkpoints(work: Path, stages: Iterable[str]) -> None:
     """Optimizer states are many times the student; once it stands, its logs are enough."""
-    for name in ("sft", "dpo"):
+    for name in stages:
         shutil.rmtree(work / name, ignore_errors=True)
 
 

@@ -32,7 +32,7 @@ from distill.learning.student import (
     stop_tokens,
 )
 from distill.learning.training_sets import Messages, Pair, TrainingSets
-from distill.recipe import TwoStep
+from distill.recipe import Training, TwoStep
 
 
 def train_stages(
@@ -54,7 +54,7 @@ def train_stages(
             provenance = write_student(
                 job, recipe, base, tokenizer, identity, stages, setting.precision
             )
-            drop_checkpoints(job.work)
+            drop_checkpoints(job.work, stages)
         processes.wait_for_everyone()
     return provenance
 
@@ -90,7 +90,7 @@ def prepare(base: Path, tokenizer: Any, sets: TrainingSets, recipe: TwoStep) -> 
     return prepared
 
 
-def refuse_too_long(found: int, kept: int, what: str, recipe: TwoStep) -> None:
+def refuse_too_long(found: int, kept: int, what: str, recipe: Training) -> None:
     """BadInput when nothing is left; a remark when something was left out."""
     if kept == 0:
         raise BadInput(
@@ -101,7 +101,7 @@ def refuse_too_long(found: int, kept: int, what: str, recipe: TwoStep) -> None:
 
 
 def run_stages(
-    base: Path, tokenizer: Any, prepared: Prepared, setting: Setting
+    base: Path, tokenizer: Any, prepared: Prepared, setting: Setting[TwoStep]
 ) -> dict[str, StageResult]:
     """Each stage once; what is finished is read from the working folder."""
     recipe, work = setting.recipe, setting.work

@@ -16,7 +16,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from distill.core.errors import BadInput, Unsupported
 from distill.learning.origin import local_folder, unreachable
-from distill.recipe import Adapter, TwoStep
+from distill.recipe import Adapter, Training
 
 # transformers leaves these untyped.
 GenerationConfig: Any = transformers.GenerationConfig
@@ -39,7 +39,7 @@ def read_config(student: str) -> Any:
         raise BadInput(f"{folder}/config.json is not readable: {reason}") from error
 
 
-def read_tokenizer(folder: Path, recipe: TwoStep) -> Any:
+def read_tokenizer(folder: Path, recipe: Training) -> Any:
     """The student's tokenizer with its own chat template, or with the recipe's."""
     tokenizer = AutoTokenizer.from_pretrained(folder)
     given = recipe.chat_template
@@ -138,7 +138,7 @@ def frozen_dtype(adapter: Adapter, precision: str, device: Device) -> torch.dtyp
 
 
 def load_student(
-    folder: Path, recipe: TwoStep, precision: str, device: Device, trained: Path | None
+    folder: Path, recipe: Training, precision: str, device: Device, trained: Path | None
 ) -> Any:
     """A model to train: all weights, or the frozen base with an adapter.
 

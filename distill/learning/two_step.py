@@ -13,7 +13,7 @@ from distill.core.progress import say
 from distill.learning.job import Job, finished, is_main
 from distill.learning.origin import fetched_folder, name_of
 from distill.learning.training_sets import read_training_sets
-from distill.recipe import TwoStep
+from distill.recipe import Training, TwoStep
 
 
 def run_two_step(job: Job, recipe: TwoStep) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def run_two_step(job: Job, recipe: TwoStep) -> dict[str, Any]:
     return train_stages(job, recipe, base, sets, identity)
 
 
-def refuse_missing(recipe: TwoStep) -> None:
+def refuse_missing(recipe: Training) -> None:
     """What the recipe needs beyond the trainers, looked for before it is needed."""
     if find_spec("matplotlib") is None:
         raise MissingExtra(

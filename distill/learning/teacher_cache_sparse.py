@@ -42,7 +42,7 @@ from distill.learning.projection import Head
 from distill.learning.teacher_cache import Rows, logits_of
 from distill.learning.teacher_cache_bucket import SMALLEST, BucketJob, Source, Support
 
-KEEP, TAIL_AT_MOST = 256, 0.01
+KEEP, TAIL_AT_MOST = 256, 0.05
 GATHERED_BYTES = 2**25
 
 

@@ -19,13 +19,17 @@ LOUD_DIFFERENCE = 1.0
 
 
 def manifest_for(
-    checkpoint: Checkpoint, target: Path, written: Path, made: "Made", more: Mapping[str, Any]
+    checkpoint: Checkpoint,
+    student_sha256: str,
+    written: Path,
+    made: "Made",
+    more: Mapping[str, Any],
 ) -> ArtifactManifest:
-    """The manifest of a file that will be renamed to `target`; provenance from kindred.json."""
+    """The manifest of a file that will get its final name; provenance from kindred.json."""
     known = checkpoint.folder / "kindred.json"
     provenance = read_json(known) if known.exists() else {}
     file = FileDigest(
-        path=target.name, sha256=sha256_of(written), size_bytes=written.stat().st_size
+        path=made.path.name, sha256=sha256_of(written), size_bytes=written.stat().st_size
     )
     own = {
         "reason": made.plan.reason,
@@ -35,7 +39,7 @@ def manifest_for(
     return ArtifactManifest(
         files=[file],
         student=str(checkpoint.folder),
-        student_sha256=sha256_of(checkpoint.folder),
+        student_sha256=student_sha256,
         base=provenance.get("base"),
         recipe_sha256=provenance.get("recipe_sha256"),
         data_sha256=provenance.get("data_sha256") or {},

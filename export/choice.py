@@ -26,15 +26,17 @@ from export.frontier import Candidate, plot, table
 from export.judging import Bout
 from export.making import Bench, Made, Order, bench, finish
 from export.parity import BATCH, LIMITS, LONGEST_PASSAGE, REPLY_TOKENS, passages_of
-from export.quantize import Plan
+from export.quantize import Plan, read_back
 from export.recorded import Recorded, affordable
 from export.session import Session
 from export.text_parity import unicode_form
-from export.types import OF_BITS, type_of_bits
+from export.types import OF_BITS, type_named, type_of_bits
 
 DRAWS, SEED = 2000, 0
 CONTEXT = LONGEST_PASSAGE + REPLY_TOKENS
 PLACE = "-TYPE.gguf"
+# A mix may go a little below its name, with some matrices in a smaller type.
+SURELY = 0.9
 
 
 @dataclass(frozen=True)
@@ -106,12 +108,16 @@ def reference_of(at: Bench) -> Recorded:
 def measured(at: Bench, reference: Recorded, limits: Limits) -> Iterator[tuple[Candidate, Plan]]:
     """Every type of the table of bits, the largest first; what does not fit is not measured."""
     seen: set[str] = set()
+    weights = read_back(at.plain(), "F16").parameters
     for bits in OF_BITS:
         kind, reason = type_of_bits(bits)
         order = replace(at.order, kind=kind, reason=f"{bits} bits: {reason}")
         if kind in seen or (at.order.imatrix == "none" and bits == 2):
             continue
         seen.add(kind)
+        if hopeless := far_too_much(kind, weights, limits):
+            yield hopeless, Plan(kind)
+            continue
         plan = at.plan(order)
         path, found = at.write(plan)
         memory = memory_of(path, limits.profile) if limits.profile else None
@@ -122,6 +128,14 @@ def measured(at: Bench, reference: Recorded, limits: Limits) -> Iterator[tuple[C
                 one.figures = bounds(reference.against(kind, rows_of_file(session)))
             one.against = inferior(one.figures, limits)
         yield one, plan
+
+
+def far_too_much(kind: str, weights: int, limits: Limits) -> Candidate | None:
+    """A type whose name alone says that it does not fit; it is not even written."""
+    bits = type_named(kind).nominal_bits_per_weight
+    least = int(SURELY * bits * weights / 8)
+    one = Candidate(kind, least, bits, against=too_much(least, Memory(least, 0, 0), limits))
+    return one if one.against else None
 
 
 def too_much(size_bytes: int, memory: Memory | None, limits: Limits) -> list[str]:

@@ -71,8 +71,11 @@ class Made:
 class Bench:
     """An open workshop: what all files of one checkpoint share is made once, when first needed."""
 
-    def __init__(self, checkpoint: Checkpoint, folder: Path, order: Order) -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, folder: Path, order: Order, student_sha256: str = ""
+    ) -> None:
         self.checkpoint, self.folder, self.order = checkpoint, folder, order
+        self.student_sha256 = student_sha256
         self.calibration: Calibration | None = None
         self.prices: Prices = {}
 
@@ -119,9 +122,10 @@ def bench(checkpoint: Checkpoint, target: Path, order: Order) -> Iterator[Bench]
     target.parent.mkdir(parents=True, exist_ok=True)
     refuse_full_disk(checkpoint, target.parent)
     texts = [order.texts.exact, order.texts.measured, order.imatrix and sha_of(order.imatrix)]
-    key = [sha256_of(checkpoint.folder), digest_text(json.dumps(texts)), tool_versions()]
+    student = sha256_of(checkpoint.folder)
+    key = [student, digest_text(json.dumps(texts)), tool_versions()]
     with workshop(target, json.dumps(key)) as folder:
-        yield Bench(checkpoint, folder, order)
+        yield Bench(checkpoint, folder, order, student)
 
 
 def sha_of(imatrix: str) -> str:
@@ -145,7 +149,7 @@ def finish(at: Bench, target: Path, order: Order, plan: Plan, **more: Any) -> Ma
             f"{target} was not written, the gate failed: {'; '.join(parity['failed'])}"
         )
     made = Made(target, found, plan, parity, at.calibration)
-    manifest = manifest_for(at.checkpoint, target, written, made, more)
+    manifest = manifest_for(at.checkpoint, at.student_sha256, written, made, more)
 
     def beside() -> None:
         if made.calibration:

@@ -12,7 +12,7 @@ import yaml
 from distill.core.errors import BadInput, Unavailable
 from distill.core.manifest import read_manifest
 from export.agreement import Agreement, Passage
-from export.choice import bounds, inferior, limits_for, nearest, smallest, too_much
+from export.choice import bounds, far_too_much, inferior, limits_for, nearest, smallest, too_much
 from export.device import Memory, Profile, memory_of, profile_named
 from export.frontier import Candidate
 from export.judging import Bout
@@ -111,6 +111,13 @@ def test_limits_without_a_divergence_are_those_of_four_bits():
     memory = Memory(2 * 10**9, 10**6, 10**6)
     assert too_much(2 * 10**6, memory, limits) == ["over 1.0 MB", "needs 2002 MB of memory"]
     assert too_much(10, Memory(1, 1, 1), limits) == []
+
+
+def test_a_type_whose_name_says_too_much_is_not_written():
+    limits = limits_for(None, 10**6, None)
+    found = far_too_much("F16", 10**6, limits)
+    assert found.against == ["over 1.0 MB"] and found.figures == {}
+    assert far_too_much("Q4_K_M", 10**6, limits) is None
 
 
 def three() -> list[tuple[Candidate, Plan]]:

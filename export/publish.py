@@ -31,7 +31,7 @@ def refuse_unasked(repository: str | None, yes: bool) -> None:
 def upload(artifact: Path, repository: str, api: Any = None) -> str:
     """Upload the file, what its manifest names, manifest, Modelfile and card; a private repo."""
     from huggingface_hub import CommitOperationAdd, HfApi, get_token
-    from huggingface_hub.errors import HfHubHTTPError, HTTPError
+    from huggingface_hub.errors import HfHubHTTPError, HTTPError  # type: ignore[attr-defined]
 
     if not get_token():
         raise Unavailable(

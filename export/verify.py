@@ -65,10 +65,6 @@ def compared(
     file: Path, folder: Path, text: Path | None, quantization: dict[str, Any]
 ) -> dict[str, Any]:
     """The gate on the finished file; types are counted again first."""
-    if file.is_dir():
-        from export import onnx
-
-        return onnx.compared(file, folder, text, quantization)
     from export.checkpoint import open_checkpoint
     from export.parity import gate, texts_for
     from export.quantize import read_back

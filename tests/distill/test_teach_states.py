@@ -9,12 +9,13 @@ import torch
 
 from distill.core.jsonl import read_json, write_jsonl
 from distill.core.records import Dialogue, Turn
-from distill.learning.masks import last_reply, tokens_of
-from distill.learning.privileged import Knowledge, asking_digest, teacher_messages
-from distill.learning.teacher import live_teacher, taught
+from distill.learning.pride_rows import RowMaker
+from distill.learning.privileged import Knowledge, asking_digest
+from distill.learning.teacher import Taught, live_teacher
 from distill.learning.teacher_cache_reader import StoredTeacher, StoredTopK, open_store
 from distill.learning.teacher_cache_sparse import queried_reverse_kl, top_k_reverse_kl
 from distill.learning.teacher_cache_writer import shards_of
+from distill.recipe import Pride
 from tests.distill.teaching_line import (
     argv,
     data_folder,
@@ -36,18 +37,18 @@ def data(tmp_path):
     return data_folder(tmp_path / "data", dialogues, [human(n) for n in range(7)], fields)
 
 
-def as_training_builds_them(data: Path, folder: Path, numbers: range) -> list:
-    """Keys and ids by the functions that a recipe's rows are made with."""
+def as_training_builds_them(data: Path, folder: Path, numbers: range) -> list[Taught]:
+    """The teacher's views of the rows that a recipe trains on."""
+    step = {"batch_size": 2, "learning_rate": 1e-3}
+    teacher = {"model": str(folder), "prompt": "notes"}
+    recipe = Pride(method="pride", student=str(folder), teacher=teacher, distill=step)
     tokenizer, knowledge = live_teacher(str(folder)).tokenizer, Knowledge.read(data)
-    made = []
+    dialogues = []
     for number in numbers:
         reply = {"role": "assistant", "content": human(number).text}
         messages = [*dialogue(number).messages(), reply]
-        example = last_reply(tokenizer, messages)
-        reply_ids = [label for label in example["labels"] if label != -100]
-        asked = teacher_messages(messages, knowledge.of(messages).fields, "notes")
-        made.append(taught(tokens_of(tokenizer, asked, prompt=True), reply_ids, f"d{number}"))
-    return made
+        dialogues.append((messages, knowledge.of(messages)))
+    return [row.informed for row in RowMaker(recipe, tokenizer, tokenizer).rows(dialogues)]
 
 
 @pytest.mark.parametrize(("precision", "error"), [("bf16", 0.004), ("int8", 0.01)])

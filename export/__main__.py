@@ -9,6 +9,12 @@ GROUP = {
         "export",
         ("torch", "gguf", "llama_cpp"),
     ),
+    "onnx": Entry(
+        "export.onnx",
+        "Write an ONNX folder and prove that it is still the student.",
+        "export",
+        ("torch", "onnx", "onnxruntime", "tokenizers"),
+    ),
     "verify": Entry(
         "export.verify",
         "Check an exported file against its manifest and its student.",

@@ -1,8 +1,8 @@
 """A file is looked at before native code opens it.
 
-In: a path. Out: nothing, when it may be opened. Refused: what is missing or no GGUF file, a header
-or chat template that is unsound or beyond bounds (BadInput, Unsupported), and a file that differs
-from the manifest beside it (CheckFailed).
+In: a path. Out: nothing, when it may be opened. Refused: what is missing, no GGUF file and no ONNX
+folder, a header or chat template that is unsound or beyond bounds (BadInput, Unsupported), and a
+file that differs from the manifest beside it (CheckFailed).
 """
 
 from pathlib import Path
@@ -19,7 +19,8 @@ def check(path: Path) -> None:
             f"{path} does not exist; write it with: distill export gguf STUDENT --bits 4"
         )
     if path.is_dir():
-        raise BadInput(f"{path} is a folder; give the .gguf file inside it")
+        check_folder(path)
+        return
     with path.open("rb") as file:
         head = file.read(len(MAGIC))
     if head != MAGIC:
@@ -35,6 +36,22 @@ def check(path: Path) -> None:
         raise type(error)(f"{path} cannot be opened: {error}; export it again") from error
     if manifest_path(path).exists():
         check_files(path)
+
+
+def check_folder(path: Path) -> None:
+    """An ONNX folder: its manifest, and its template; the backend looks at the rest itself."""
+    if not (path / "genai_config.json").exists():
+        raise BadInput(f"{path} is a folder with no ONNX student in it; give a .gguf file")
+    from runtime.backends.onnx import template_of
+    from runtime.template import ChatTemplate
+
+    if manifest_path(path).exists():
+        check_files(path)
+    if (template := template_of(path)) is not None:
+        try:
+            ChatTemplate(template).probe()
+        except KindredError as error:
+            raise type(error)(f"{path} cannot be opened: {error}; export it again") from error
 
 
 def check_template(header: Header) -> None:

@@ -1,0 +1,191 @@
+"""Write a student as an ONNX folder and prove that it is still the student.
+
+In: a checkpoint folder of a known architecture. Out: `edge/FOLDER-onnx-int4/` beside it (graph,
+weights, tokenizer, chat template, genai_config.json) with a manifest over every file. Refused: a
+checkpoint or text that cannot be used, too little disk (exit 2), a quantization that changed
+nothing and a folder that fails the gate (exit 1); neither leaves anything under the final name.
+"""
+
+import math
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from distill.core.command import Outcome, command
+from distill.core.errors import BadInput, CheckFailed, Unavailable
+
+if TYPE_CHECKING:
+    from distill.core.manifest import ArtifactManifest
+    from export.checkpoint import Checkpoint
+    from export.onnx_counts import Quantized
+    from export.parity import Texts
+
+NAMES = {16: "f16", 8: "int8", 4: "int4"}
+FILES = (
+    "model.onnx",
+    "model.onnx.data",
+    "genai_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "tokenizer.model",
+    "chat_template.jinja",
+)
+# The builder's float32 graph and the narrowed one lie side by side for a while.
+BYTES_PER_WEIGHT = 6
+
+
+@command
+def run(
+    student: Annotated[Path, typer.Argument(help="Folder of a Hugging Face checkpoint.")],
+    bits: Annotated[int, typer.Option(help="16, 8 or 4.")] = 4,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write; one in `edge/` beside the checkpoint.")
+    ] = None,
+    text: Annotated[
+        Path | None,
+        typer.Option(help="Held-out dialogues for the gate (JSON lines); ours without it."),
+    ] = None,
+    gate: Annotated[
+        bool, typer.Option("--gate/--no-gate", help="Compare the folder with the checkpoint.")
+    ] = True,
+) -> Outcome:
+    """Write an ONNX folder and prove that it is still the student.
+
+    The gate compares template, token ids and logits (KL divergence, best token) of the folder,
+    run by onnxruntime, with the checkpoint run by torch. A folder that fails is not kept.
+    """
+    if bits not in NAMES:
+        raise BadInput(f"--bits {bits} is not known; choose 16, 8 or 4")
+    from export.card import gate_table
+    from export.checkpoint import open_checkpoint
+    from export.parity import texts_for
+
+    texts = texts_for(text) if gate else None
+    checkpoint = open_checkpoint(student)
+    name = (student if student.name else student.resolve()).name
+    target = out or student.parent / "edge" / f"{name}-onnx-{NAMES[bits]}"
+    found, parity = write(checkpoint, target, bits, texts)
+    table = [gate_table(parity)] if parity["links"] else []
+    data = {"path": str(target), **found.record(), "gate": parity}
+    return Outcome(data, [*table, *lines(target, found, parity)])
+
+
+def write(
+    checkpoint: "Checkpoint", target: Path, bits: int, texts: "Texts | None"
+) -> "tuple[Quantized, dict[str, Any]]":
+    """Write beside the target under another name, judge, and only then rename."""
+    from distill.core.folder import replacing_folder
+    from distill.core.manifest import write_manifest
+    from distill.core.progress import remarks, say
+    from export.card import gate_table
+    from export.onnx_build import build
+    from export.onnx_counts import read_back
+    from export.parity import SKIPPED
+
+    refuse_full_disk(checkpoint, target)
+    with replacing_folder(target, FILES) as folder:
+        say(f"building {target.name}")
+        build(checkpoint, folder, bits)
+        found = read_back(folder, bits, parameters_of(checkpoint))
+        parity = judged(checkpoint, folder, bits, texts) if texts else SKIPPED
+        if parity["failed"]:
+            if parity["links"]:
+                remarks().print(gate_table(parity))
+            raise CheckFailed(
+                f"{target} was not written, the gate failed: {'; '.join(parity['failed'])}"
+            )
+        write_manifest(target, manifest_for(checkpoint, target, folder, found, parity))
+    return found, parity
+
+
+def judged(checkpoint: "Checkpoint", folder: Path, bits: int, texts: "Texts") -> dict[str, Any]:
+    """The gate, with the folder read by the backend that will serve it."""
+    from export.onnx_session import OnnxSession
+    from export.parity import gate
+
+    return gate(checkpoint, {f"ONNX {NAMES[bits]}": (folder, bits)}, texts, reader=OnnxSession)
+
+
+def compared(folder: Path, student: Path, text: Path | None, record: dict[str, Any]) -> Any:
+    """The gate on a finished folder, for `distill export verify`; operators are counted again."""
+    from export.checkpoint import open_checkpoint
+    from export.onnx_counts import read_back
+    from export.parity import texts_for
+
+    checkpoint, bits = open_checkpoint(student), record["requested_bits"]
+    found = read_back(folder, bits, parameters_of(checkpoint)).record()
+    parity = judged(checkpoint, folder, bits, texts_for(text))
+    changed = [key for key, value in found.items() if record.get(key) != value]
+    if changed:
+        parity["failed"].append(f"the manifest's quantization differs in {', '.join(changed)}")
+    return parity
+
+
+def parameters_of(checkpoint: "Checkpoint") -> int:
+    """Weights of the checkpoint; a tied head is the embedding, stored once or twice."""
+    tied = checkpoint.config.tie_word_embeddings
+    shapes = checkpoint.shapes()
+    return sum(math.prod(s) for name, s in shapes if not (tied and name == "lm_head.weight"))
+
+
+def refuse_full_disk(checkpoint: "Checkpoint", target: Path) -> None:
+    parent = next(p for p in target.absolute().parents if p.exists())
+    if not parent.is_dir():
+        raise BadInput(f"{target} cannot be written: {parent} is a file; choose another --out")
+    needed = BYTES_PER_WEIGHT * parameters_of(checkpoint)
+    free = shutil.disk_usage(parent).free
+    if needed > free:
+        raise Unavailable(
+            f"{parent} has {free / 1e6:.0f} MB free and the export needs about "
+            f"{needed / 1e6:.0f} MB; free some space or choose another --out"
+        )
+
+
+def manifest_for(
+    checkpoint: "Checkpoint",
+    target: Path,
+    folder: Path,
+    found: "Quantized",
+    parity: dict[str, Any],
+) -> "ArtifactManifest":
+    """The manifest of a folder that will be renamed to `target`; provenance from kindred.json."""
+    from distill.core.jsonl import read_json, sha256_of
+    from distill.core.manifest import ArtifactManifest, describe, tool_versions
+
+    known = checkpoint.folder / "kindred.json"
+    provenance = read_json(known) if known.exists() else {}
+    files = [describe(file) for file in sorted(folder.iterdir())]
+    placed = [file.model_copy(update={"path": f"{target.name}/{file.path}"}) for file in files]
+    return ArtifactManifest(
+        files=placed,
+        student=str(checkpoint.folder),
+        student_sha256=sha256_of(checkpoint.folder),
+        base=provenance.get("base"),
+        recipe_sha256=provenance.get("recipe_sha256"),
+        data_sha256=provenance.get("data_sha256") or {},
+        quantization=found.record(),
+        parity=parity,
+        tools=tool_versions(),
+    )
+
+
+def lines(target: Path, found: "Quantized", parity: dict[str, Any]) -> list[str]:
+    """Path, size, bits, layers; what was compared."""
+    same = ", ".join(parity["identical"])
+    kept = "float16, widened to float32 when it is opened"
+    if found.quantized_layers:
+        kept = (
+            f"{found.quantized_layers} of {found.linear_layers} linear layers quantized ("
+            + ", ".join(f"{count} in int{bits}" for bits, count in found.layers_by_bits.items())
+            + f"), blocks of {found.block_size}, activations "
+            f"{'int8' if found.accuracy_level == 4 else 'float32'}; embedding {found.embedding}"
+        )
+    return [
+        f"{target}: {found.size_bytes / 1e6:.1f} MB, {found.parameters / 1e6:.1f} M weights",
+        f"{found.bits_per_weight:.2f} bits per weight ({found.requested_bits} asked): {kept}",
+        f"identical: {same}" if same else "the gate was skipped: nothing is known of this folder",
+        f"run it: distill runtime chat {target}",
+    ]

@@ -1,0 +1,119 @@
+"""A student as an ONNX folder, by onnxruntime-genai's model builder.
+
+In: a checkpoint and bits. Out: a folder with graph, weights, tokenizer, template and
+genai_config.json. Refused: an architecture outside the table, a head width that the attention
+kernel cannot run, and whatever else the builder does not take (Unsupported).
+"""
+
+import importlib.util
+import math
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from distill.core.errors import MissingExtra, Unsupported
+from distill.core.jsonl import read_json, write_json
+from export.checkpoint import Checkpoint
+from export.onnx_weights import narrow
+from runtime.backends.onnx_graph import CONFIG
+
+# Each was compared with torch, whole and token by token.
+KNOWN = ("llama", "mistral", "qwen2", "qwen3", "gemma", "smollm3", "granite")
+HEAD_MULTIPLE = 16
+BUILDER = "onnxruntime_genai.models.builder"
+# 16 is built in float32 and narrowed afterwards, for the builder's own float16 computes in it.
+PRECISION = {16: "fp32", 8: "int8", 4: "int4"}
+# Like llama.cpp's Q4_K_M: head, first and last layers, and every third one's values and
+# down-projections have 8 bits. On the bundled base student the plain 4 bits miss the gate.
+MIXTURE = (
+    "algo_config=k_quant",
+    "matmul_mixed_precision=last_matmul:int8,mixed_layers:int8",
+)
+OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+
+
+def build(checkpoint: Checkpoint, folder: Path, bits: int) -> None:
+    """Write the whole folder, weights of so many bits."""
+    refuse_unknown(checkpoint)
+    merged, scratch = folder / "merged", folder / "builder"
+    source = write_merged(checkpoint, merged) if checkpoint.adapter else checkpoint.folder
+    run_builder(checkpoint, source, folder, scratch, bits)
+    for path in (merged, scratch):
+        shutil.rmtree(path, ignore_errors=True)
+    narrow(folder, bits)
+    complete_config(checkpoint, folder / CONFIG)
+    checkpoint.tokenizer.save_pretrained(folder)
+
+
+def refuse_unknown(checkpoint: Checkpoint) -> None:
+    config = checkpoint.config
+    if config.model_type not in KNOWN:
+        raise Unsupported(
+            f"{checkpoint.folder} is of architecture '{config.model_type}', which the ONNX export "
+            f"does not know; it knows: {', '.join(KNOWN)}; GGUF may take it: distill export gguf"
+        )
+    window = getattr(config, "sliding_window", None) or math.inf
+    used = getattr(config, "use_sliding_window", True)
+    if used and window < config.max_position_embeddings:
+        raise Unsupported(
+            f"{checkpoint.folder} attends to the last {window} tokens only (sliding_window), which "
+            "the builder leaves out; write a GGUF file: distill export gguf"
+        )
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    if width % HEAD_MULTIPLE:
+        raise Unsupported(
+            f"{checkpoint.folder} has attention heads of width {width}; onnxruntime runs multiples "
+            f"of {HEAD_MULTIPLE} only; write a GGUF file: distill export gguf"
+        )
+
+
+def write_merged(checkpoint: Checkpoint, folder: Path) -> Path:
+    """A LoRA folder on its base as one plain checkpoint, which is all that the builder reads."""
+    from safetensors.torch import save_file
+
+    folder.mkdir()
+    tensors = {name: tensor.contiguous() for name, tensor in checkpoint.tensors()}
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    checkpoint.config.save_pretrained(folder)
+    checkpoint.tokenizer.save_pretrained(folder)
+    return folder
+
+
+def run_builder(
+    checkpoint: Checkpoint, source: Path, folder: Path, scratch: Path, bits: int
+) -> None:
+    """The builder in a process of its own: it prints a line a tensor, and keeps its memory."""
+    if importlib.util.find_spec("onnxruntime_genai") is None:
+        raise MissingExtra(
+            "onnx needs the extra 'onnx' (onnxruntime_genai not installed); "
+            "install it with: pip install 'kindred-slm[onnx]'"
+        )
+    options = ["hf_token=false", *(MIXTURE if bits == 4 else ())]
+    line = [sys.executable, "-W", "ignore", "-m", BUILDER, "-i", str(source)]
+    line += ["-o", str(folder), "-c", str(scratch), "-e", "cpu", "-p", PRECISION[bits]]
+    line += ["--extra_options", *options]
+    environment = os.environ | OFFLINE
+    done = subprocess.run(line, capture_output=True, text=True, check=False, env=environment)
+    if done.returncode:
+        raise Unsupported(
+            f"onnxruntime-genai cannot build {checkpoint.folder}: {reason_of(done.stderr)}; "
+            "write a GGUF file: distill export gguf"
+        )
+
+
+def reason_of(stderr: str) -> str:
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    return lines[-1] if lines else "it gave no reason"
+
+
+def complete_config(checkpoint: Checkpoint, path: Path) -> None:
+    """What genai_config.json needs beside the graph: where replies end, the penalty that fits."""
+    config: dict[str, Any] = read_json(path)
+    ends = checkpoint.end_tokens()
+    config["model"]["eos_token_id"] = ends if len(ends) > 1 else ends[0]
+    if penalty := checkpoint.setting("repetition_penalty"):
+        config["search"]["repetition_penalty"] = float(penalty)
+    write_json(path, config)

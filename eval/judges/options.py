@@ -17,6 +17,7 @@ from distill.core.options import with_options
 from distill.core.prices import read_price
 
 LEDGER = "ledger.sqlite"
+LOCAL = ("offline", "embedded")
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class JudgeOptions:
     judge: Annotated[
         list[str],
         typer.Option(
-            help="Who decides: offline, offline:FOLDER (a scorer that you fitted), "
+            help="Who decides: offline, offline:FOLDER (a scorer that you fitted), embedded, "
             "openai:MODEL, gemini:MODEL, transformers:FOLDER. Again for a panel."
         ),
     ] = field(default_factory=lambda: ["offline"])
@@ -76,7 +77,7 @@ class JudgeOptions:
     def specs(self) -> list[str]:
         """The judges as `KIND` or `KIND:WHAT`, each once."""
         named = [
-            f"{one}:{self.model}" if self.model and ":" not in one and one != "offline" else one
+            f"{one}:{self.model}" if self.model and ":" not in one and one not in LOCAL else one
             for one in self.judge
         ]
         if len(set(named)) < len(named):

@@ -15,6 +15,7 @@ from eval.judges.seam import Judge
 
 JUDGES: Mapping[str, str] = {
     "offline": "eval.judges.offline",
+    "embedded": "eval.judges.embedded",
     **dict.fromkeys(PROVIDERS, "eval.judges.chat"),
 }
 
@@ -26,8 +27,8 @@ def open_judges(asked: JudgeOptions, out: Path, *, ties: bool = True) -> list[Ju
         kind = spec.partition(":")[0]
         if kind not in JUDGES:
             raise BadInput(f"there is no judge {spec!r}; choose one of: {', '.join(JUDGES)}")
-        if kind == "offline" and asked.batch:
-            raise BadInput("the judge offline has no batches; leave --batch out")
+        if kind not in PROVIDERS and asked.batch:
+            raise BadInput(f"the judge {kind} has no batches; leave --batch out")
         judge: Judge = importlib.import_module(JUDGES[kind]).opened(spec, asked, out, ties)
         found.append(judge)
     return found

@@ -18,6 +18,12 @@ GROUP = {
         "eval",
         ("numpy", "sklearn"),
     ),
+    "learn-caring": Entry(
+        "eval.scoring.learn_caring",
+        "Learn the embedded judge anew from our own graded dialogues.",
+        "eval",
+        ("numpy", "sklearn"),
+    ),
 }
 
 if __name__ == "__main__":

@@ -23,8 +23,12 @@ from eval.scoring.rated import RATINGS, Row, ratings_of
 CARD, FITTED, CODER = "scorer.json", "scorer.skops", "coder.skops"
 CODER_FOLDS = 5
 FEWEST_CODED = 20
-# Classes of scikit-learn that hold numbers alone, and that skops does not know by itself.
-TRUSTED = ["sklearn.neural_network._stochastic_optimizers.AdamOptimizer"]
+# Classes of scikit-learn that hold numbers alone, and that skops does not know by itself: a
+# crafted one can end the process, and cannot run code.
+TRUSTED = [
+    "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
+    "sklearn.tree._tree.Tree",
+]
 
 
 @dataclass(frozen=True)

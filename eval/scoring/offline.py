@@ -82,7 +82,7 @@ def load_scorer(folder: Path | None = None) -> Scorer:
         tables=tables,
         weights=np.array(list(known["weights"].values()), np.float32),
         tie_margin=known["tie_margin"],
-        agreement_note=agreement_note(folder, digest),
+        agreement_note=agreement_note(folder / AGREEMENT, digest),
         digest=digest,
     )
 
@@ -92,9 +92,8 @@ def digest_of(folder: Path) -> str:
     return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
-def agreement_note(folder: Path, digest: str) -> str:
+def agreement_note(path: Path, digest: str) -> str:
     """One sentence: how often people agree, as measured with exactly these weights."""
-    path = folder / AGREEMENT
     measured = read_json(path) if path.exists() else {}
     if measured.get("scorer_sha256") != digest:
         return "its agreement with people has not been measured for these weights"

@@ -1,9 +1,11 @@
-"""How often the offline scorer agrees with people who rated replies.
+"""How often the offline scorer, or the embedded one, agrees with people who rated replies.
 
-`python tests/benchmarks/scorer_agreement.py PATH [--out FILE]`: PATH is a file of rated replies
-(columns `response_X` and `rating_X` for each responder X, as in "Distilling Empathy from LLMs").
+`python -m tests.benchmarks.scorer_agreement PATH [--judge embedded] [--out FILE]`: PATH is a file
+of rated replies (columns `response_X` and `rating_X` for each responder X, as in "Distilling
+Empathy from LLMs").
 Two replies to one dialogue make a pair when one person rated them differently. Nothing here
-trains or tunes the scorer. Writes numbers only to `eval/scoring/agreement.json`.
+trains or tunes the scorer. Writes numbers only, to `eval/scoring/agreement.json` or
+`eval/scoring/caring_agreement.json`.
 """
 
 import argparse
@@ -22,11 +24,16 @@ from rich.console import Console
 from rich.table import Table
 
 from distill.core.jsonl import sha256_of, write_json
-from eval.scoring.offline import AGREEMENT, Scorer, load_scorer
+from eval.judges.offline import Scorer
+from eval.scoring import caring, offline
 
 RESAMPLES = 2000
 LIKE_LENGTH = 0.2
 GRADES = {"plain": 1, "direct": 2, "improved": 3}
+LOADED: dict[str, tuple[Callable[[Path | None], Scorer], str]] = {
+    "offline": (offline.load_scorer, offline.AGREEMENT),
+    "embedded": (caring.load_caring, caring.AGREEMENT),
+}
 Score = Callable[[list[dict[str, str]], str], float]
 
 
@@ -192,8 +199,13 @@ def main() -> None:
     parser.add_argument("path", type=Path)
     parser.add_argument("--scorer", type=Path, help="a folder that fit wrote; default: shipped")
     parser.add_argument("--out", type=Path, default=None)
+    parser.add_argument("--judge", choices=list(LOADED), default="offline")
     words = parser.parse_args()
-    scorer, pairs = load_scorer(words.scorer), decided(read_rated(words.path))
+    load, file = LOADED[words.judge]
+    scorer, pairs = load(words.scorer), decided(read_rated(words.path))
+    if isinstance(scorer, caring.CaringScorer):
+        rated = (*pairs.better, *pairs.worse)
+        scorer.remember([*(r.text for r in rated), *(r.turns[-1]["content"] for r in rated)])
     mine, margin = measure(pairs, scorer.score)
     methods = {
         "scorer": mine,
@@ -213,9 +225,9 @@ def main() -> None:
     for name in ("LLM preferred to human", "with ties", "correlation with length"):
         Console().print(f"{name}: {found[name]}")
     shipped = Path(str(resources.files("eval").joinpath("scoring")))
-    out = words.out or (words.scorer or shipped) / AGREEMENT
+    out = words.out or (words.scorer or shipped) / file
     write_json(out, found)
-    Console().print(f"wrote {out}", load_scorer(words.scorer).agreement_note, sep="\n")
+    Console().print(f"wrote {out}", load(words.scorer).agreement_note, sep="\n")
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ class Length(NamedTuple):
     """What is kept of an array: the type of its elements and how many there are."""
 
     kind: int
-    count: int
+    entries: int
 
 
 class Tensor(NamedTuple):
@@ -253,7 +253,7 @@ def check_model(header: Header) -> None:
             continue
         least = 0 if name in MAY_BE_ZERO else 1
         if isinstance(value, Length):  # one number a layer
-            value = value.count if value.count <= COUNTS["block_count"] else None
+            value = value.entries if value.entries <= COUNTS["block_count"] else None
         if type(value) is not int or not least <= value <= most:
             raise BadInput(f"{architecture}.{name} is {value}; want {least} to {most}")
     _check_vocabulary(keys)
@@ -261,14 +261,14 @@ def check_model(header: Header) -> None:
 
 def _check_vocabulary(keys: Mapping[str, Any]) -> None:
     tokens = keys.get("tokenizer.ggml.tokens")
-    if not isinstance(tokens, Length) or tokens.kind != STRING or not tokens.count:
+    if not isinstance(tokens, Length) or tokens.kind != STRING or not tokens.entries:
         raise BadInput("tokenizer.ggml.tokens is no list of texts: it holds no vocabulary")
     for name in ("scores", "token_type"):
         found = keys.get(f"tokenizer.ggml.{name}")
-        if found is not None and (not isinstance(found, Length) or found.count != tokens.count):
-            raise BadInput(f"tokenizer.ggml.{name} is no list of {tokens.count} numbers")
+        if found is not None and (not isinstance(found, Length) or found.entries != tokens.entries):
+            raise BadInput(f"tokenizer.ggml.{name} is no list of {tokens.entries} numbers")
     for key, value in keys.items():
         if not (key.startswith("tokenizer.ggml.") and key.endswith("_token_id")):
             continue
-        if type(value) is not int or not (0 <= value < tokens.count or value == NO_TOKEN):
-            raise BadInput(f"{key} is {value}; the vocabulary has {tokens.count} tokens")
+        if type(value) is not int or not (0 <= value < tokens.entries or value == NO_TOKEN):
+            raise BadInput(f"{key} is {value}; the vocabulary has {tokens.entries} tokens")

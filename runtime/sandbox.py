@@ -11,13 +11,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 from jinja2 import nodes
+from jinja2.exceptions import SecurityError
 from jinja2.ext import Extension, loopcontrols
 from jinja2.filters import FILTERS
 from jinja2.runtime import Context
-from jinja2.sandbox import ImmutableSandboxedEnvironment, SecurityError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
 MAX_SIZE = 2 * 1024 * 1024  # characters of a text; elements and characters of a structure
@@ -159,7 +160,7 @@ class Counting(NodeTransformer):
     def _counted(self, node: Any) -> nodes.Node:
         self.generic_visit(node)
         node.body.insert(0, nodes.ExprStmt(called("step", [])))
-        return node
+        return cast(nodes.Node, node)
 
     def visit_Concat(self, node: nodes.Concat) -> nodes.Node:
         self.generic_visit(node)
@@ -199,7 +200,7 @@ class Bounded(ImmutableSandboxedEnvironment):
         self.filters = {name: bounded(name, function) for name, function in chosen.items()}
         self.globals = {name: self.globals[name] for name in ("range", "dict", "namespace")}
         self.step, self.weigh = step, weighed
-        self.concat = joined  # type: ignore[assignment]
+        self.concat = joined  # type: ignore[method-assign]
 
     def together(self, *parts: Any) -> str:
         return joined(parts)
@@ -208,7 +209,7 @@ class Bounded(ImmutableSandboxedEnvironment):
         parsed = super()._parse(source, name, filename)
         if sum(1 for _ in islice(parsed.find_all(nodes.Node), MAX_NODES + 1)) > MAX_NODES:
             raise TooMuch(f"it has more than {MAX_NODES} parts")
-        return Counting().visit(parsed)
+        return cast(nodes.Template, Counting().visit(parsed))
 
     def unsafe_undefined(self, obj: Any, attribute: str) -> Any:
         raise SecurityError(f"it reaches for {attribute[:40]!r} of a {type(obj).__name__}")

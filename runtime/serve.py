@@ -2,7 +2,7 @@
 
 In: a GGUF file. Out: one line with the address once it answers, then replies over HTTP until
 Ctrl-C or SIGTERM (exit code 0). Refused: an unusable file, a port in use, an address that other
-machines can reach without a key.
+machines can reach without a key, a device profile that cannot be kept.
 """
 
 import asyncio
@@ -12,20 +12,36 @@ import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from distill.core.errors import BadInput
 from distill.core.progress import say
 from runtime.address import address, bound, require_key_off_loopback
 from runtime.guarding.switch import GuardLocale, GuardPolicy, GuardSwitch, guard_for
+from runtime.limits import Limits
 
 if TYPE_CHECKING:
     from runtime.engine import Engine
     from runtime.guard import Guard
 
-GRACE_S = 5
+STOP_S = 5  # for readers that were told to stop, and do not
+
+
+@dataclass(frozen=True)
+class Answering:
+    """How the server answers, beside its engine."""
+
+    host: str
+    api_key: str | None
+    guard: "Guard | None"
+    limits: Limits
+    origins: tuple[str, ...]
+    log: bool
+    grace_s: float
 
 
 def run(
@@ -33,14 +49,37 @@ def run(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port; 0 takes a free one.", min=0, max=65535)] = 8080,
     context: Annotated[
-        int, typer.Option(help="Tokens that a chat may hold, reply included.", min=1)
-    ] = 2048,
+        int | None,
+        typer.Option(help="Tokens that a chat may hold, reply included; 2048 by default.", min=1),
+    ] = None,
     threads: Annotated[
         int | None, typer.Option(help="Threads; by default the physical cores.", min=1)
     ] = None,
+    parallel: Annotated[
+        int | None, typer.Option(help="Replies computed together; 4 by default.", min=1)
+    ] = None,
+    device_profile: Annotated[
+        str | None,
+        typer.Option(help="Hold to phone-4gb, phone-6gb, phone-8gb, laptop or a YAML file."),
+    ] = None,
     queue: Annotated[
-        int, typer.Option(help="Chats that may wait while one is answered.", min=0)
-    ] = 16,
+        int, typer.Option(help="Requests that may wait while others are answered.", min=0)
+    ] = Limits.queue,
+    max_body: Annotated[
+        int, typer.Option(help="Largest request body, in bytes.", min=1)
+    ] = Limits.body_bytes,
+    max_messages: Annotated[
+        int, typer.Option(help="Most messages of one request.", min=1)
+    ] = Limits.messages,
+    max_tokens: Annotated[
+        int | None, typer.Option(help="Most tokens of one reply; by default the context.", min=1)
+    ] = None,
+    time_limit: Annotated[
+        float, typer.Option(help="Most seconds from a request to its reply's end.", min=0.01)
+    ] = Limits.reply_s,
+    grace: Annotated[
+        float, typer.Option(help="Seconds that running replies have when the server stops.", min=0)
+    ] = 5.0,
     api_key: Annotated[
         str | None,
         typer.Option(
@@ -48,6 +87,12 @@ def run(
             envvar=["KINDRED_API_KEY", "LLAMA_API_KEY"],
         ),
     ] = None,
+    allow_origin: Annotated[
+        list[str] | None, typer.Option(help="Origin whose pages may ask; may be repeated.")
+    ] = None,
+    log: Annotated[
+        Literal["none", "json"], typer.Option(help="One line a request, without message text.")
+    ] = "none",
     guard: GuardSwitch = "on",
     guard_locale: GuardLocale = "default",
     guard_policy: GuardPolicy = None,
@@ -56,31 +101,74 @@ def run(
     ] = False,
 ) -> None:
     """Serve a file to OpenAI clients on this machine."""
+    require_key_off_loopback(host, api_key)
+    answering = Answering(
+        host=host,
+        api_key=api_key,
+        guard=guard_for(guard, guard_locale, guard_policy),
+        limits=Limits(
+            body_bytes=max_body,
+            messages=max_messages,
+            tokens=max_tokens,
+            reply_s=time_limit,
+            queue=queue,
+        ),
+        origins=origins_of(allow_origin or []),
+        log=log == "json",
+        grace_s=grace,
+    )
+    sizes = {"context": context, "threads": threads, "parallel": parallel}
+    serve(file, port, {k: v for k, v in sizes.items() if v}, device_profile, answering, json)
+
+
+def serve(
+    file: Path,
+    port: int,
+    sizes: dict[str, int],
+    device_profile: str | None,
+    answering: Answering,
+    json: bool,
+) -> None:
+    """Listen, open the file, and answer."""
     from runtime import load
 
-    require_key_off_loopback(host, api_key)
-    watching = guard_for(guard, guard_locale, guard_policy)
-    with bound(host, port) as listener, load(file, context=context, threads=threads) as engine:
-        url = address(listener)
-        say(f"{engine.name}: {engine.context} tokens of context; Ctrl-C stops the server")
-        ready = (
-            json_format.dumps({"url": url, "model": engine.name, "pid": os.getpid()})
-            if json
-            else f"serving {engine.name} at {url}"
-        )
-        answer(engine, listener, ready, host=host, api_key=api_key, queue=queue, guard=watching)
+    with bound(answering.host, port) as listener:
+        if device_profile:
+            sizes = held_to(device_profile, file) | sizes
+        with load(file, **sizes) as engine:
+            url = address(listener)
+            say(f"{engine.name}: {engine.context} tokens of context; Ctrl-C stops the server")
+            told = {"url": url, "model": engine.name, "pid": os.getpid()}
+            ready = json_format.dumps(told) if json else f"serving {engine.name} at {url}"
+            answer(engine, listener, ready, answering)
 
 
-def answer(
-    engine: "Engine",
-    listener: socket.socket,
-    ready: str,
-    *,
-    host: str,
-    api_key: str | None,
-    queue: int,
-    guard: "Guard | None",
-) -> None:
+def held_to(device_profile: str, file: Path) -> dict[str, int]:
+    """Cap this process as the profile says; the sizes with which to open the file."""
+    from runtime.artifact import check
+    from runtime.device import hold_to, read_profile
+
+    profile = read_profile(device_profile)
+    check(file)
+    hold_to(profile, file)
+    say(f"held to {profile.says}: {profile.cores()} threads, {profile.memory_mb} MB")
+    return {
+        "context": profile.context,
+        "threads": profile.cores(),
+        "parallel": profile.parallel,
+    }
+
+
+def origins_of(given: list[str]) -> tuple[str, ...]:
+    """The origins that may ask, once each names one page's place and not all of them."""
+    for origin in given:
+        scheme, _, rest = origin.partition("://")
+        if scheme not in ("http", "https") or not rest or set(rest) & set("/*? "):
+            raise BadInput(f"{origin!r} is no origin; give one like http://localhost:3000")
+    return tuple(given)
+
+
+def answer(engine: "Engine", listener: socket.socket, ready: str, answering: Answering) -> None:
     """Serve until a signal; print `ready` once requests are answered."""
     import uvicorn
 
@@ -94,7 +182,7 @@ def answer(
             typer.echo(ready)
 
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-            app.stop()
+            await app.finish(answering.grace_s)
             await super().shutdown(sockets)
 
         @contextmanager
@@ -103,13 +191,21 @@ def answer(
                 signal.signal(number, self.handle_exit)
             yield
 
-    app = application(engine, host=host, api_key=api_key, queue=queue, guard=guard)
+    app = application(
+        engine,
+        host=answering.host,
+        api_key=answering.api_key,
+        guard=answering.guard,
+        limits=answering.limits,
+        origins=answering.origins,
+        log=answering.log,
+    )
     config = uvicorn.Config(
         app,
         log_config=None,
         log_level="error",
         access_log=False,
         server_header=False,
-        timeout_graceful_shutdown=GRACE_S,
+        timeout_graceful_shutdown=STOP_S,
     )
     asyncio.run(Server(config).serve([listener]))

@@ -1,64 +1,69 @@
 """The OpenAI-compatible application around one engine.
 
-In: an open engine. Out: an ASGI application with `/v1/chat/completions`, `/v1/models` and
-`/health`. Refused, in OpenAI's error shape: everything that `request.py` refuses, another model's
-name, a prompt that does not fit, and requests beyond the queue (429 with Retry-After).
+In: an open engine. Out: an ASGI application with `/v1/chat/completions`, `/v1/completions`,
+`/v1/responses`, `/v1/models`, `/health`, `/metrics` and `/openapi.json`. Refused, in OpenAI's error
+shape: everything that `request.py` refuses, another model's name, a prompt that does not fit, and
+requests beyond the limits (413, 429 with Retry-After).
 """
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI, Request
-from fastapi.responses import Response, StreamingResponse
+from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from distill.core.errors import KindredError
-from distill.core.progress import say
-from runtime.access import Access, place_of
+from runtime import logs
+from runtime.access import Access
+from runtime.completions import CompletionRequest
 from runtime.engine import Engine, PromptTooLong, Reply
-from runtime.guard import Checked, Guard
-from runtime.replies import DONE, ApiError, Completion, event, json_response
-from runtime.request import ChatRequest, read_request
+from runtime.guard import Guard
+from runtime.limits import Limits
+from runtime.metrics import CONTENT_TYPE, Metrics
+from runtime.replies import ApiError, Shape
+from runtime.request import Asked, ChatRequest, read_request
+from runtime.responses import ResponsesRequest
 from runtime.scheduler import Generation, QueueFull, Scheduler
+from runtime.server_schema import described
+from runtime.server_turn import EventStream, Turn, mistake, stopping
 
-MAX_BODY_BYTES = 1024 * 1024
-
-
-class EventStream(StreamingResponse):
-    """A stream that cancels its generation however it ends, also before it began."""
-
-    def __init__(self, content: AsyncIterator[bytes], generation: Generation) -> None:
-        super().__init__(content, media_type="text/event-stream; charset=utf-8")
-        self.headers["Cache-Control"] = "no-cache"
-        self._generation = generation
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            self._generation.cancel()
+KINDS: Mapping[str, type[Asked]] = {
+    "/v1/chat/completions": ChatRequest,
+    "/v1/completions": CompletionRequest,
+    "/v1/responses": ResponsesRequest,
+}
 
 
 class Chats:
     """The handlers of one engine's server."""
 
-    def __init__(self, engine: Engine, scheduler: Scheduler, guard: Guard | None) -> None:
-        self._engine = engine
-        self._guard = guard
-        self._scheduler = scheduler
+    def __init__(
+        self,
+        engine: Engine,
+        scheduler: Scheduler,
+        guard: Guard | None,
+        limits: Limits,
+        metrics: Metrics,
+    ) -> None:
+        self._engine, self._scheduler, self._guard = engine, scheduler, guard
+        self._limits, self._metrics = limits, metrics
         self._created = int(time.time())
 
-    async def complete(self, request: Request) -> Response:
-        """POST /v1/chat/completions."""
-        asked = read_request(await read_body(request))
+    async def answer(self, request: Request) -> Response:
+        """POST: a reply in the protocol of the route."""
+        started = time.monotonic()
+        body = await read_body(request, self._limits)
+        asked = read_request(body, KINDS[request.scope["path"]])
         self._require_model(asked.model)
+        self._require_within_limits(asked)
         generation = Generation()
         try:
             self._scheduler.require_room()
-            reply, checked = await asyncio.to_thread(self._prepare, asked, generation)
+            reply, shape = await asyncio.to_thread(self._prepare, asked, generation)
             self._scheduler.admit(generation, reply)
         except QueueFull as full:
             headers = {"Retry-After": str(full.retry_after_s)}
@@ -66,40 +71,42 @@ class Chats:
         except PromptTooLong as error:
             raise ApiError(400, str(error), "messages", "context_length_exceeded") from error
         except KindredError as error:
-            raise ApiError(400, str(error), "messages", "invalid_value") from error
-        completion = Completion(self._engine.name, asked.include_usage(), checked)
-        if asked.stream:
-            return EventStream(stream(generation, reply, completion), generation)
-        return await self._whole(request, generation, reply, completion)
+            raise ApiError(400, str(error), None, "invalid_value") from error
+        facts = request.scope["state"]["facts"]
+        turn = Turn(
+            generation, reply, shape, self._metrics, facts, started, self._limits.reply_s
+        )  # fmt: skip
+        return EventStream(turn) if asked.stream else await turn.whole(request)
 
-    def _prepare(self, asked: ChatRequest, generation: Generation) -> tuple[Reply, Checked | None]:
-        messages = [message.plain() for message in asked.messages]
-        said = self._guard.without_blocks(messages) if self._guard else messages
-        reply = self._engine.chat(said, cancelled=generation.cancelled, **asked.options())
+    def _prepare(self, asked: Asked, generation: Generation) -> tuple[Reply, Shape]:
+        options = asked.options() | {"max_tokens": asked.limit() or self._limits.tokens}
+        prompt = asked.prompted(self._guard)
+        reply = self._engine.chat(prompt, cancelled=generation.cancelled, **options)
         # Only now: what fits the context is never too long for the guard.
-        return reply, self._guard.check_conversation(messages) if self._guard else None
-
-    async def _whole(
-        self, request: Request, generation: Generation, reply: Reply, completion: Completion
-    ) -> Response:
-        watcher = asyncio.create_task(cancel_when_gone(request, generation))
-        try:
-            text = "".join([piece.text async for piece in generation.pieces()])
-        finally:
-            generation.cancel()
-            watcher.cancel()
-        if reply.finish_reason is None:
-            raise stopping()
-        return json_response(completion.whole(text, reply))
+        checked = self._guard.check_conversation(asked.said()) if self._guard else None
+        return reply, asked.shape(self._engine.name, checked)
 
     def _require_model(self, name: str) -> None:
         if name != self._engine.name:
             raise ApiError(
                 404,
-                f"there is no model {name!r} here; this server has {self._engine.name!r}",
+                f"there is no model {name[:100]!r} here; this server has {self._engine.name!r}",
                 "model",
                 "model_not_found",
             )
+
+    def _require_within_limits(self, asked: Asked) -> None:
+        if len(asked.said()) > self._limits.messages:
+            raise ApiError(
+                400,
+                f"there are {len(asked.said())} messages; at most {self._limits.messages} are read",
+                "messages",
+                "too_many_messages",
+            )
+        most, wanted = self._limits.tokens, asked.limit()
+        if most and wanted and wanted > most:
+            message = f"a reply of {wanted} tokens is asked for; at most {most} are given here"
+            raise ApiError(400, message, "max_tokens", "invalid_value")
 
     def _card(self) -> dict[str, Any]:
         return {
@@ -123,80 +130,105 @@ class Chats:
         """GET /health."""
         return {"status": "ok"}
 
-
-async def stream(
-    generation: Generation, reply: Reply, completion: Completion
-) -> AsyncIterator[bytes]:
-    """The events of one reply; an error after the first one is an event too."""
-    try:
-        for opening in completion.opening():
-            yield opening
-        async for piece in generation.pieces():
-            if piece.text:
-                yield completion.text_event(piece.text)
-        if reply.finish_reason is None:
-            raise stopping()
-        for chunk in completion.closing(reply):
-            yield event(chunk)
-        yield DONE
-    except ApiError as error:
-        yield event(error.body())
-    except Exception as error:
-        say(f"error: a stream broke off: {place_of(error)}")
-        yield event(mistake().body())
+    async def metrics(self) -> Response:
+        """GET /metrics."""
+        return Response(self._metrics.text(), media_type=CONTENT_TYPE)
 
 
-def stopping() -> ApiError:
-    return ApiError(503, "the server is stopping; the reply is not complete", code="stopping")
-
-
-def mistake() -> ApiError:
-    return ApiError(500, "the server made a mistake; its log says where")
-
-
-async def cancel_when_gone(request: Request, generation: Generation) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-    generation.cancel()
-
-
-async def read_body(request: Request) -> bytes:
+async def read_body(request: Request, limits: Limits) -> bytes:
     """The body, once its type and size are acceptable.
 
     Only application/json: a browser lets any page send other types to this machine unasked.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
-        raise ApiError(415, f"the content type is {kind!r}; send application/json")
+        raise ApiError(415, f"the content type is {kind[:100]!r}; send application/json")
     body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > MAX_BODY_BYTES:
-            raise ApiError(413, f"the body is larger than {MAX_BODY_BYTES} bytes")
+    try:
+        async with asyncio.timeout(limits.body_s):
+            async for part in request.stream():
+                body += part
+                if len(body) > limits.body_bytes:
+                    raise ApiError(413, f"the body is larger than {limits.body_bytes} bytes")
+    except TimeoutError as error:
+        raise ApiError(408, f"the body did not arrive within {limits.body_s:g} s") from error
     return bytes(body)
 
 
+class Application(Access):
+    """The server of one engine, as an ASGI application that can be told to stop."""
+
+    def __init__(self, scheduler: Scheduler, *given: Any, **options: Any) -> None:
+        super().__init__(*given, **options)
+        self._scheduler = scheduler
+        self.draining = False
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if self.draining and scope["type"] == "http":
+            await stopping().response()(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
+    def stop(self) -> None:
+        """Cut what is being answered; each reader is told."""
+        self._scheduler.stop()
+
+    async def finish(self, grace_s: float) -> None:
+        """Admit nothing more, wait for running replies, and cut those that take too long."""
+        self.draining = True
+        end = time.monotonic() + grace_s
+        while self._scheduler.active() and time.monotonic() < end:
+            await asyncio.sleep(0.02)
+        self.stop()
+
+
 def application(
-    engine: Engine, *, host: str, api_key: str | None, queue: int, guard: Guard | None
-) -> Access:
-    """The ASGI application; `queue` chats may wait while one is answered."""
-    scheduler = Scheduler(queue)
-    chats = Chats(engine, scheduler, guard)
+    engine: Engine,
+    *,
+    host: str,
+    api_key: str | None = None,
+    guard: Guard | None,
+    limits: Limits = Limits(),
+    origins: tuple[str, ...] = (),
+    log: bool = False,
+) -> Application:
+    """The ASGI application; with `log` every answer is one JSON line on standard error."""
+    scheduler = Scheduler(limits.queue, engine.parallel)
+    metrics = Metrics(scheduler.active)
+    chats = Chats(engine, scheduler, guard, limits, metrics)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
         scheduler.close()
 
-    app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
-    app.post("/v1/chat/completions", response_model=None)(chats.complete)
+    app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url="/openapi.json")
+    for route, kind in KINDS.items():
+        app.post(route, response_model=None, name=kind.__name__)(chats.answer)
     app.get("/v1/models", response_model=None)(chats.models)
     app.get("/v1/models/{name:path}", response_model=None)(chats.model)
     app.get("/health", response_model=None)(chats.health)
+    app.get("/metrics", response_model=None)(chats.metrics)
+    app.openapi = described(KINDS, engine.name)  # type: ignore[method-assign]
+    answer_errors(app)
+
+    def report(path: str, method: str, status: int, took_s: float, facts: Any) -> None:
+        route = logs.route_of(path)
+        metrics.requests.labels(route, str(status)).inc()
+        if log:
+            logs.write(route, method, status, took_s, facts)
+
+    return Application(
+        scheduler, app, host=host, api_key=api_key, origins=origins, report=report
+    )  # fmt: skip
+
+
+def answer_errors(app: FastAPI) -> None:
+    """Every error in OpenAI's shape."""
 
     @app.exception_handler(HTTPException)
     async def no_such_route(request: Request, error: HTTPException) -> Response:
-        message = f"{request.method} {request.scope['path']}: {error.detail}"
+        message = f"{request.method} {request.scope['path'][:100]}: {error.detail}"
         headers = dict(error.headers) if error.headers else None
         return ApiError(error.status_code, message, headers=headers).response()
 
@@ -207,5 +239,3 @@ def application(
     @app.exception_handler(ApiError)
     async def refused(request: Request, error: ApiError) -> Response:
         return error.response()
-
-    return Access(app, host=host, api_key=api_key, stop=scheduler.stop)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from jinja2 import TemplateError
-from jinja2.sandbox import SecurityError
+from jinja2.exceptions import SecurityError
 
 from distill.core.errors import BadInput, Unsupported
 from runtime.backends import Backend
@@ -106,8 +106,15 @@ class Prompter:
         self._beginnings = {text[:n] for text in texts for n in range(1, len(text))}
         self._longest = max(map(len, texts), default=1)
 
-    def encode(self, messages: Sequence[Message], *, reply_next: bool = True) -> list[int]:
-        """Token ids of a prompt, with exactly one begin token where the file wants one."""
+    def encode(self, messages: Sequence[Message] | str, *, reply_next: bool = True) -> list[int]:
+        """Token ids of a prompt, with exactly one begin token where the file wants one.
+
+        A text instead of messages is taken as it is, without template and control tokens.
+        """
+        if isinstance(messages, str):
+            if any("\ud800" <= character <= "\udfff" for character in messages):
+                raise BadInput("the prompt holds half a surrogate pair: no valid text")
+            return self._begun(self._backend.encode(messages) if messages else [])
         stand_ins = StandIns(message["content"] for message in messages)
         shielded = [
             {**message, "content": self._shield(message["content"], stand_ins)}
@@ -121,6 +128,9 @@ class Prompter:
             ids.append(self._backend.control[match.group()])
             done = match.end()
         ids += self._plain(text[done:], stand_ins)
+        return self._begun(ids)
+
+    def _begun(self, ids: list[int]) -> list[int]:
         begin = self._backend.begin
         return ids if begin is None or ids[:1] == [begin] else [begin, *ids]
 

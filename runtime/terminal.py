@@ -1,10 +1,12 @@
 """Talk to a file in the terminal.
 
 In: a GGUF file, lines on standard input. Out: replies on standard output as they are written;
-everything else (the prompt, speeds, remarks) on standard error. Refused: an unusable file.
+everything else (the prompt, speeds, remarks) on standard error. Refused: an unusable file. What is
+said stays in memory unless `/save` writes it.
 """
 
 import json as json_format
+import os
 import signal
 import sys
 import threading
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 COMMANDS = """/reset          forget the conversation
 /system TEXT    set the system message, and start anew (no text: none)
+/save FILE      write the conversation as JSON; nothing else is ever written
 /help           these lines
 /quit           leave (also Ctrl-D); Ctrl-C stops a reply"""
 
@@ -108,9 +111,31 @@ class Conversation:
             self.system = rest.strip()
             self.turns.clear()
             say("system message set" if self.system else "no system message")
+        elif word == "/save":
+            self._save(rest.strip())
         else:
             say(COMMANDS if word == "/help" else f"there is no command {word}\n{COMMANDS}")
         return True
+
+    def _save(self, name: str) -> None:
+        """Write the messages to a new file that only this user can read."""
+        if not name:
+            say("/save needs a file name")
+            return
+        text = json_format.dumps({"messages": self.messages()}, ensure_ascii=False, indent=1)
+        try:
+            with open(name, "x", encoding="utf-8", opener=privately) as file:
+                file.write(text + "\n")
+        except FileExistsError:
+            say(f"{name} is there already; choose another name")
+        except OSError as error:
+            say(f"{name} cannot be written: {error.strerror}")
+        else:
+            say(f"{len(self.messages())} messages saved in {name}")
+
+
+def privately(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 @contextmanager
@@ -168,7 +193,7 @@ def run(
         bool, typer.Option("--json", help="Print the conversation as one JSON object at the end.")
     ] = False,
 ) -> None:
-    """Talk to a file in the terminal: /reset, /system TEXT, /help, /quit."""
+    """Talk to a file in the terminal: /reset, /system TEXT, /save FILE, /help, /quit."""
     from runtime import load
 
     watching = guard_for(guard, guard_locale, guard_policy)

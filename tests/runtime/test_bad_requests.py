@@ -6,7 +6,7 @@ import random
 import httpx
 import pytest
 
-from runtime.server import MAX_BODY_BYTES
+from runtime.limits import Limits
 
 HELLO = [{"role": "user", "content": "hi"}]
 GOOD = {"model": "tiny-F16", "messages": HELLO, "max_tokens": 1}
@@ -40,7 +40,7 @@ def check(answer: httpx.Response, status: int | None = None) -> dict:
             {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
             "messages.0.content",
         ),
-        ({"messages": [{"role": "user", "content": "\ud800"}]}, "messages"),
+        ({"messages": [{"role": "user", "content": "\ud800"}]}, "messages.0.content"),
         ({"model": 3}, "model"),
         ({"temperature": "hot"}, "temperature"),
         ({"temperature": 2.1}, "temperature"),
@@ -58,10 +58,18 @@ def check(answer: httpx.Response, status: int | None = None) -> dict:
         ({"stream": "yes"}, "stream"),
         ({"stream_options": "usage"}, "stream_options"),
         ({"n": 2}, "n"),
-        ({"logprobs": True}, "logprobs"),
+        ({"logprobs": 1}, "logprobs"),
+        ({"top_logprobs": 21}, "top_logprobs"),
         ({"tools": [{"type": "function"}]}, "tools"),
-        ({"response_format": {"type": "json_object"}}, "response_format"),
-        ({"presence_penalty": 0.5}, "presence_penalty"),
+        ({"response_format": {"type": "xml"}}, "response_format"),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {"schema": 3}}},
+            "response_format.json_schema.json_schema.schema",
+        ),
+        ({"presence_penalty": 2.5}, "presence_penalty"),
+        ({"frequency_penalty": -2.5}, "frequency_penalty"),
+        ({"logit_bias": {"a": 1}}, "logit_bias.a.[key]"),
+        ({"logit_bias": {"1": 101}}, "logit_bias.1"),
         ({"temprature": 1}, "temprature"),
     ],
 )
@@ -116,13 +124,13 @@ def test_only_json_is_read(serving):
 
 
 def test_a_body_that_is_too_large_is_a_413(serving):
-    body = GOOD | {"messages": [{"role": "user", "content": "x" * MAX_BODY_BYTES}]}
+    body = GOOD | {"messages": [{"role": "user", "content": "x" * Limits.body_bytes}]}
     check(serving.post(body), 413)
 
 
 def test_other_routes_and_methods_are_errors_of_the_same_shape(serving):
     root = serving.url.removesuffix("/v1")
-    for path in ("/", "/v1/embeddings", "/docs", "/openapi.json", "/v1/models/%ff%00", "/%00"):
+    for path in ("/", "/v1/embeddings", "/docs", "/v1/models/%ff%00", "/%00"):
         check(httpx.get(root + path), 404)
     check(httpx.get(f"{serving.url}/chat/completions"), 405)
     check(httpx.post(f"{root}/health"), 405)

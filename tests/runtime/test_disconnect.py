@@ -11,6 +11,7 @@ import pytest
 
 from runtime.engine import Engine
 from runtime.guard import Guard
+from runtime.limits import Limits
 from runtime.server import application
 from tests.runtime.scripted import ScriptedBackend
 from tests.runtime.serving import Exchange, Serving
@@ -23,12 +24,12 @@ BODY = {"model": "scripted", "messages": [{"role": "user", "content": SECRET}]}
 class Bench:
     """An application whose model chooses one token per permit."""
 
-    def __init__(self, script: bytes = b"abcdefgh", queue: int = 0) -> None:
+    def __init__(self, script: bytes = b"abcdefgh", queue: int = 0, **limits) -> None:
         self.gate = threading.Semaphore(0)
         self.backend = ScriptedBackend(script, gate=self.gate)
         self.engine = Engine("scripted", self.backend)
         self.app = application(
-            self.engine, host="127.0.0.1", api_key=None, queue=queue, guard=Guard()
+            self.engine, host="127.0.0.1", guard=Guard(), limits=Limits(queue=queue, **limits)
         )
         self._waiting = ThreadPoolExecutor(1)
 

@@ -57,7 +57,7 @@ def test_a_real_file_reads_as_the_gguf_package_reads_it(tiny_gguf):
     for name in names:
         contents = reader.fields[name].contents()
         found = header.keys[name]
-        assert found.count == len(contents) if isinstance(found, Length) else found == contents
+        assert found.entries == len(contents) if isinstance(found, Length) else found == contents
     assert list(header.tensors) == [t.name for t in reader.tensors]
     for expected in reader.tensors:
         found = header.tensors[expected.name]

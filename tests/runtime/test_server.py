@@ -84,6 +84,7 @@ def test_the_same_seed_gives_the_same_text(client):
         )
         return made.choices[0].message.content
 
+    text(0)  # from here on the prompt is cached, which may change the last bits of a logit
     assert text(1) == text(1) != text(2)
 
 

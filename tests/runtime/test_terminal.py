@@ -1,10 +1,17 @@
 """`distill runtime chat`: replies on standard output, everything else on standard error."""
 
+import fcntl
 import json
+import os
+import pty
 import re
+import select
 import signal
+import stat
 import subprocess
 import sys
+import termios
+import time
 
 import pytest
 
@@ -57,6 +64,28 @@ def test_a_talk_keeps_its_history_until_it_is_reset(conversation):
     assert conversation.obey("/reset") and len(conversation.messages()) == 1
     assert conversation.obey("/system") and conversation.messages() == []
     assert not conversation.obey("/quit")
+
+
+def test_a_talk_is_saved_for_its_owner_and_never_over_another_file(conversation, tmp_path, capsys):
+    conversation.reply("hi")
+    file = tmp_path / "talk.json"
+    conversation.obey(f"/save {file}")
+    assert json.loads(file.read_text()) == {"messages": conversation.messages()}
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    before = file.read_text()
+    conversation.reply("again")
+    conversation.obey(f"/save {file}")
+    conversation.obey("/save")
+    conversation.obey(f"/save {tmp_path / 'missing' / 'talk.json'}")
+    assert file.read_text() == before
+    said = capsys.readouterr().err
+    for remark in (
+        "2 messages saved",
+        "is there already",
+        "needs a file name",
+        "cannot be written",
+    ):
+        assert remark in said
 
 
 def test_an_unknown_command_is_no_message(conversation, capsys):
@@ -119,3 +148,76 @@ def test_ctrl_c_stops_a_reply_and_then_the_talk(tiny_gguf):
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=20)
     assert (process.returncode, err) == (0, b"")
+
+
+class Screen:
+    """A terminal with a talk in it: keys go in, what is shown comes out."""
+
+    def __init__(self, file, *words):
+        line = [sys.executable, "-m", "distill", "runtime", "chat", str(file), "--threads", "1"]
+        self.leader, follower = pty.openpty()
+        self.process = subprocess.Popen(
+            [*line, *words],
+            stdin=follower,
+            stdout=follower,
+            stderr=follower,
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        )
+        os.close(follower)
+        self.shown = ""
+
+    def type(self, keys):
+        os.write(self.leader, keys.encode())
+
+    def until(self, pattern, timeout_s=60):
+        """Read until `pattern` is shown; forget what came before its end."""
+        end = time.monotonic() + timeout_s
+        while not (found := re.search(pattern, self.shown)):
+            left = end - time.monotonic()
+            assert left > 0, f"{pattern} not in {self.shown[-500:]!r}"
+            if select.select([self.leader], [], [], left)[0]:
+                try:
+                    self.shown += os.read(self.leader, 65536).decode("utf-8", "replace")
+                except OSError:  # the other end is closed
+                    assert re.search(pattern, self.shown), self.shown[-500:]
+        self.shown = self.shown[found.end() :]
+        return found
+
+    def close(self):
+        code = self.process.wait(timeout=30)
+        os.close(self.leader)
+        return code
+
+
+def test_a_talk_in_a_real_terminal(tiny_gguf, tmp_path):
+    file = tmp_path / "talk.json"
+    screen = Screen(tiny_gguf, "--max-tokens", "3", "--seed", "1")
+    screen.until("> ")
+    screen.type("hello\n")
+    assert screen.until(SPEED)[1] == "3"
+    screen.until("> ")
+    screen.type("\x1b[A\n")  # the arrow up: the last line again
+    screen.until(SPEED)
+    screen.type(f"/save {file}\n")
+    screen.until("4 messages saved")
+    screen.type("/reset\n")
+    screen.until("forgotten")
+    screen.until("> ")
+    screen.type("\x04")
+    assert screen.close() == 0
+    said = [m["content"] for m in json.loads(file.read_text())["messages"] if m["role"] == "user"]
+    assert said == ["hello", "hello"]
+
+
+def test_ctrl_c_in_a_real_terminal_stops_the_reply_and_then_leaves(tiny_gguf):
+    screen = Screen(tiny_gguf, "--max-tokens", "100000", "--seed", "2")
+    screen.until("> ")
+    screen.type("hi\n")
+    screen.until(r"hi\r?\n.")  # the reply has begun
+    screen.type("\x03")
+    screen.until(r", stopped\]")
+    screen.until("> ")
+    screen.type("\x03")
+    assert screen.close() == 0
+    assert "Traceback" not in screen.shown

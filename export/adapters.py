@@ -50,16 +50,17 @@ class Adapter:
 
     def merge(self, name: str, weight: Any) -> Any:
         """The tensor of this name after the adapter; float32 where it was changed."""
-        if name in self.replaced:
-            with opened(self.folder / WEIGHTS) as weights:
-                return weights.get_tensor(self.replaced[name])
-        pair = self.pairs.get(name)
-        if pair is None:
+        pair, whole = self.pairs.get(name), self.replaced.get(name)
+        if not (pair or whole):
             return weight
         with opened(self.folder / WEIGHTS) as weights:
+            if whole:
+                weight = weights.get_tensor(whole)
+            if not pair:
+                return weight
             a, b = (weights.get_tensor(stored).float() for stored in (pair.a, pair.b))
         change = (b @ a).T if pair.embedding else b @ a
-        return weight.float().add_(change, alpha=self.scale(name, a.shape[0]))
+        return weight.float().add(change, alpha=self.scale(name, a.shape[0]))
 
     def scale(self, name: str, rank: int) -> float:
         module = name.removesuffix(".weight")
@@ -115,7 +116,7 @@ def sorted_out(folder: Path, config: dict[str, Any], stored: dict[str, Stored]) 
         name = key.removeprefix(PREFIX)
         match = PAIR.fullmatch(name)
         if match is None:
-            replaced[name.replace("modules_to_save.", "")] = key
+            replaced[name.replace("modules_to_save.", "").replace("base_layer.", "")] = key
             continue
         target = f"{match[1]}.weight"
         halves.setdefault(target, {})[match[3]] = key

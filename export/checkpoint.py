@@ -6,10 +6,13 @@ pickled weights, headers and names that lie, a config that does not fit the weig
 chat template (BadInput), an architecture outside the table (Unsupported).
 """
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from huggingface_hub.errors import StrictDataclassError
 
 from distill.core.errors import BadInput, MissingInput
 from distill.core.jsonl import existing
@@ -29,7 +32,15 @@ TEMPLATES = ("chat_template.jinja", "chat_template.json", "additional_chat_templ
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json")
 LARGEST_NUMBER = 2**31
 # What transformers raises on a config that no model can have.
-CONFIG_ERRORS = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+CONFIG_ERRORS = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    StrictDataclassError,
+    TypeError,
+    ValueError,
+)
 
 
 @dataclass(frozen=True)
@@ -94,7 +105,10 @@ class Checkpoint:
         if self.adapter:
             from peft import PeftModel
 
-            model = PeftModel.from_pretrained(model, self.folder).get_base_model()
+            with warnings.catch_warnings():
+                # peft asks transformers for a name that is on its way out.
+                warnings.filterwarnings("ignore", ".*is_gradient_checkpointing", FutureWarning)
+                model = PeftModel.from_pretrained(model, self.folder).get_base_model()
         return model.eval()
 
 

@@ -20,13 +20,13 @@ from export.session import Session
 
 # One name for each way that llama.cpp has; the first that behaves alike wins, so the plainest and
 # the most used stand first.
-PRE_TOKENIZERS = tuple(
+PRE_TOKENIZERS = (
     "gpt-2 smollm qwen2 llama-bpe gpt-4o dbrx olmo tekken starcoder refact command-r stablelm2 "
-    "smaug-bpe falcon mpt deepseek-llm deepseek-coder deepseek-v3 poro-chat chatglm-bpe viking jais "
-    "jais-2 codeshell bloom gpt3-finnish exaone exaone4 exaone-moe chameleon minerva-7b megrez "
-    "granite-embed-multi-97m tiny_aya superbpe trillion granite-docling bailingmoe seed-coder "
-    "hunyuan hunyuan-dense hy_v4 joyai-llm kimi-k2 ufakzeka grok-2 afmoe laguna minimax-m2 "
-    "solar-open mellum2 minicpm5 spark2_5 youtu qwen35 default".split()
+    "smaug-bpe falcon mpt deepseek-llm deepseek-coder deepseek-v3 poro-chat chatglm-bpe viking "
+    "jais jais-2 codeshell bloom gpt3-finnish exaone exaone4 exaone-moe chameleon minerva-7b "
+    "megrez granite-embed-multi-97m tiny_aya superbpe trillion granite-docling bailingmoe "
+    "seed-coder hunyuan hunyuan-dense hy_v4 joyai-llm kimi-k2 ufakzeka grok-2 afmoe laguna "
+    "minimax-m2 solar-open mellum2 minicpm5 spark2_5 youtu qwen35 default"
 )
 NAME = "general.name"
 PRE = "tokenizer.ggml.pre"
@@ -43,7 +43,7 @@ def candidates(kind: str, name: str, strips: bool) -> Iterator[Candidate]:
     """Metadata that may make llama.cpp split text as the checkpoint's tokenizer does."""
     plain = "student" if any(word in name.lower() for word in ECHOES) else name
     if kind == "gpt2":
-        yield from ({NAME: plain, PRE: pre} for pre in PRE_TOKENIZERS)
+        yield from ({NAME: plain, PRE: pre} for pre in PRE_TOKENIZERS.split())
         return
     for title in (STRIPPING, plain) if strips else (plain,):
         for prefix in (True, False):
@@ -112,7 +112,7 @@ def probes(tokenizer: Any) -> list[str]:
 
 
 def unicode_form(tokenizer: Any) -> Any:
-    """The Unicode form to which a tokenizer brings text, or None; llama.cpp leaves text as it is."""
+    """The Unicode form to which a tokenizer brings text, or None; llama.cpp brings it to none."""
     normalizer = json.loads(tokenizer.backend_tokenizer.to_str()).get("normalizer") or {}
     kinds = [step.get("type") for step in (normalizer, *normalizer.get("normalizers", ()))]
     return next((kind for kind in kinds if kind in UNICODE_FORMS), None)

@@ -16,6 +16,8 @@ from export.checkpoint import open_checkpoint
 from export.conversations import bundled
 from export.f16 import write_f16, write_file
 from export.parity import Texts, gate
+from export.pretokenizer import candidates
+from export.probes import varied
 from export.session import Session
 from export.vocabulary import vocabulary_of
 from tests.export.students import VOCABULARY, lively_student
@@ -73,14 +75,21 @@ def byte_level(pre_tokenizer):
     return bpe
 
 
-def sentencepiece_like():
-    """BPE over characters with a visible space and byte fallback, as in Llama 2."""
-    spaces = [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
+LEGACY = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+SPACES = {
+    "llama-2": {"normalizer": LEGACY},
+    "mistral": {"pre_tokenizer": pre.Metaspace("▁", "first", split=False)},
+    "gemma": {
+        "normalizer": normalizers.Replace(" ", "▁"),
+        "pre_tokenizer": pre.Split(" ", "merged_with_previous"),
+    },
+}
+
+
+def sentencepiece_like(spaces="llama-2", added=()):
+    """BPE over characters with a visible space and byte fallback."""
     learner = Tokenizer(models.BPE(unk_token="<unk>"))
-    learner.normalizer, learner.pre_tokenizer = (
-        normalizers.Sequence(spaces),
-        pre.Split("▁", "merged_with_next"),
-    )
+    learner.normalizer, learner.pre_tokenizer = LEGACY, pre.Split("▁", "merged_with_next")
     specials = ["<unk>", *SPECIAL[1:4], SPECIAL[4], SPECIAL[0]]
     specials += [f"<0x{byte:02X}>" for byte in range(256)]
     learner.train_from_iterator(
@@ -88,16 +97,13 @@ def sentencepiece_like():
     )
     learned = models.BPE(**pieces_of(learner), unk_token="<unk>", fuse_unk=True, byte_fallback=True)
     whole = Tokenizer(learned)
-    whole.normalizer = normalizers.Sequence(spaces)
+    for part, value in SPACES[spaces].items():
+        setattr(whole, part, value)
     whole.decoder = decoders.Sequence(
-        [
-            decoders.Replace("▁", " "),
-            decoders.ByteFallback(),
-            decoders.Fuse(),
-            decoders.Strip(" ", 1, 0),
-        ]
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
     )
     whole.add_special_tokens([AddedToken(t, normalized=False, special=True) for t in SPECIAL])
+    whole.add_tokens([AddedToken(t, normalized="▁" in t, special=False) for t in added])
     return whole
 
 
@@ -139,13 +145,65 @@ def test_a_pre_tokenizer_that_llama_cpp_does_not_have_is_refused(tmp_path):
         vocabulary_of(checkpoint_with(tokenizer, tmp_path / "student"))
 
 
-def test_a_sentencepiece_like_vocabulary_keeps_its_token_ids(tmp_path):
-    tokenizer = dressed(sentencepiece_like(), unk_token="<unk>")
+@pytest.mark.parametrize(
+    ("spaces", "prefix", "added"),
+    [("llama-2", True, ()), ("mistral", False, ()), ("gemma", False, ("▁▁▁", "<b>", "\n\n"))],
+)
+def test_a_sentencepiece_like_vocabulary_keeps_its_token_ids(spaces, prefix, added, tmp_path):
+    tokenizer = dressed(sentencepiece_like(spaces, added), unk_token="<unk>")
     checkpoint = checkpoint_with(tokenizer, tmp_path / "student", eos_token_id=None)
     values = vocabulary_of(checkpoint)
     assert values["tokenizer.ggml.model"] == "llama"
-    assert values["tokenizer.ggml.add_space_prefix"] is True
+    assert values["tokenizer.ggml.add_space_prefix"] is prefix
     assert text_failures_of(checkpoint, tmp_path / "file.gguf") == []
+
+
+@pytest.mark.parametrize("name", [*PRE_TOKENIZERS, *SPACES])
+def test_two_thousand_varied_strings_have_the_same_token_ids(name, tmp_path):
+    if name in PRE_TOKENIZERS:
+        tokenizer = dressed(byte_level(PRE_TOKENIZERS[name]))
+    else:
+        tokenizer = dressed(sentencepiece_like(name), unk_token="<unk>")
+    checkpoint = checkpoint_with(tokenizer, tmp_path / "student")
+    values = vocabulary_of(checkpoint)
+    write_file(tmp_path / "file.gguf", "llama", values)
+    texts = varied(2000, seed=7)
+    if name == "mistral":
+        texts = ["<|end|>" + text for text in texts]
+    expected = checkpoint.tokenizer(texts, add_special_tokens=False).input_ids
+    with Session(tmp_path / "file.gguf") as session:
+        assert [session.tokens(text) for text in texts] == expected
+
+
+def test_control_tokens_that_swallow_spaces_do_so_in_the_file(tmp_path):
+    built = sentencepiece_like()
+    swallowing = [AddedToken(t, normalized=False, special=True, rstrip=True) for t in SPECIAL]
+    built.add_special_tokens(
+        [*swallowing, *(AddedToken(t, special=True) for t in ("</s>", "<s>", "<|endoftext|>"))]
+    )
+    checkpoint = checkpoint_with(dressed(built, unk_token="<unk>"), tmp_path / "student")
+    values = vocabulary_of(checkpoint)
+    assert values["general.name"] == "Phi-3"
+    write_file(tmp_path / "file.gguf", "llama", values)
+    with Session(tmp_path / "file.gguf") as session:
+        text = "<|user|>\n  hello<|end|> \n<|assistant|>\n"
+        expected = checkpoint.tokenizer(text, add_special_tokens=False).input_ids
+        assert session.tokens(text) == expected
+
+
+def test_a_name_that_llama_cpp_would_heed_is_not_written(tmp_path):
+    checkpoint = checkpoint_with(None, tmp_path / "my-phi3-killer")
+    assert vocabulary_of(checkpoint)["general.name"] == "student"
+
+
+def test_every_way_that_llama_cpp_knows_is_tried_without_harm(tmp_path):
+    names = {way["tokenizer.ggml.pre"]: way for way in candidates("gpt2", "student", strips=False)}
+    values = vocabulary_of(checkpoint_with(None, tmp_path / "student"))
+    write_file(tmp_path / "file.gguf", "llama", values)
+    assert len(names) > 50
+    for name, way in names.items():
+        with Session(tmp_path / "file.gguf", overrides=way) as session:
+            assert session.tokens("hello"), name
 
 
 def test_a_tokenizer_of_another_kind_is_refused(tmp_path):

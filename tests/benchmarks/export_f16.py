@@ -1,0 +1,92 @@
+"""The F16 export of a large random checkpoint beside llama.cpp's own converter.
+
+    python -m tests.benchmarks.export_f16 --converter convert_hf_to_gguf.py [--layers 16] [--runs 3]
+
+The converter lies in the source archive of llama-cpp-python (vendor/llama.cpp), next to its
+`conversion` folder. Each run is a process of its own, the two in turn; time is the process's, peak
+memory is the highest resident size (mapped pages included). Without `--converter` only ours runs.
+The tokenizer is a small SentencePiece-like one: the converter knows byte-level ones by digest only.
+Its import of sentencepiece is met by an empty module, as there is no .model file to read.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.export.students import lively_student
+from tests.export.test_vocabulary import dressed, sentencepiece_like
+
+OURS = (
+    "import sys; from pathlib import Path; "
+    "from export.checkpoint import open_checkpoint; from export.f16 import write_f16; "
+    "write_f16(open_checkpoint(Path(sys.argv[1])), Path(sys.argv[2]))"
+)
+
+
+def measured(line: list[str], modules: Path) -> tuple[float, float]:
+    """Seconds and peak megabytes of a process."""
+    began = time.perf_counter()
+    process = subprocess.Popen(
+        line,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": f"{modules}{os.pathsep}{Path.cwd()}"},
+    )
+    assert process.stderr is not None
+    said = process.stderr.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(said.decode("utf-8", "replace")[-2000:])
+    return time.perf_counter() - began, usage.ru_maxrss / 1024
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--converter", type=Path)
+    parser.add_argument("--layers", type=int, default=16)
+    parser.add_argument("--hidden", type=int, default=2048)
+    parser.add_argument("--runs", type=int, default=3)
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        sizes = {
+            "hidden_size": asked.hidden,
+            "intermediate_size": 4 * asked.hidden,
+            "num_hidden_layers": asked.layers,
+            "num_attention_heads": asked.hidden // 64,
+            "num_key_value_heads": asked.hidden // 256,
+            "vocab_size": 64 * asked.hidden,
+            "tie_word_embeddings": True,
+            "initializer_range": 0.02,
+        }
+        tokenizer = dressed(sentencepiece_like(), unk_token="<unk>")
+        student = lively_student(folder / "student", tokenizer=tokenizer, dtype="bfloat16", **sizes)
+        (folder / "sentencepiece.py").write_text("SentencePieceProcessor = None")
+        weights = sum(p.stat().st_size for p in student.glob("*.safetensors")) // 2
+        lines = {"ours": [sys.executable, "-c", OURS, str(student), str(folder / "ours.gguf")]}
+        if asked.converter:
+            target = str(folder / "theirs.gguf")
+            options = ["--outtype", "f16", "--outfile", target]
+            lines["theirs"] = [sys.executable, str(asked.converter), str(student), *options]
+        found: dict[str, list[tuple[float, float]]] = {name: [] for name in lines}
+        for _ in range(asked.runs):
+            for name, line in lines.items():
+                found[name].append(measured(line, folder))
+        medians = {
+            name: {
+                "seconds": round(statistics.median(s for s, _ in runs), 2),
+                "peak_megabytes": round(statistics.median(mb for _, mb in runs)),
+            }
+            for name, runs in found.items()
+        }
+        print(json.dumps({"weights": weights, "runs": asked.runs, **medians}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

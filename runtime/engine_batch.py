@@ -110,11 +110,13 @@ class Batcher:
                     self._advance(each, row)
 
     def _drop_unwanted(self) -> None:
-        for task in [task for task in self._waiting if task.unwanted()]:
-            self._waiting.remove(task)
-            task.end()
-        for each in [each for each in self._active if each.task.unwanted()]:
-            self._leave(each)
+        for task in list(self._waiting):
+            if task.unwanted():
+                self._waiting.remove(task)
+                task.end()
+        for each in list(self._active):
+            if each.task.unwanted():
+                self._leave(each)
 
     def _admit(self) -> None:
         while self._waiting and len(self._active) < self.parallel and self._has_room():

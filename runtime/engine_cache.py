@@ -58,12 +58,11 @@ class Cache:
         return slot
 
     def _own(self, best: Slot, shared: int) -> Slot:
-        """The slot to use: the best one if its chat goes on, otherwise the one to spare most."""
-        idle = [slot for slot in self.slots if not slot.busy]
+        """The best slot if its chat goes on, otherwise the idle one that is missed least."""
         if not best.busy and best.held - shared <= TAIL:
             return best
-        others = [slot for slot in idle if slot is not best]
-        return min(others, key=lambda slot: slot.used if slot.held else 0, default=best)
+        idle = [slot for slot in self.slots if not slot.busy]
+        return min(idle, key=lambda slot: slot.used if slot.held else 0)
 
     def release(self, slot: Slot) -> None:
         """Its reply has ended; what it holds stays for the next turn."""

@@ -74,7 +74,11 @@ class Task:
         self.begun_s = self.first_s = self.last_s = 0.0
 
     def unwanted(self) -> bool:
-        return self.dropped or self.cancelled()
+        """Whether its reader has left; a reader who cannot tell has."""
+        try:
+            return self.dropped or self.cancelled()
+        except Exception:
+            return True
 
     def begin(self, cached_tokens: int) -> None:
         """A sequence was found that holds `cached_tokens` of the prompt."""
@@ -114,7 +118,8 @@ class Task:
 class Reply:
     """An iterator of pieces; the last one has a finish reason.
 
-    It begins when it is first read, and goes on without waiting for its reader.
+    It begins when it is first read, and goes on without waiting for its reader; what was computed
+    before it was cancelled and not read is not told.
     `prompt_tokens`, `cached_tokens` (of the prompt, from an earlier chat), `tokens` and
     `finish_reason` are those of the computation; `timings()` is in seconds.
     """
@@ -159,12 +164,12 @@ class Reply:
         if not self._begun:
             self.begin()
         item = self._items.get()
-        if isinstance(item, Piece):
+        if isinstance(item, Piece) and not self._task.unwanted():
             return item
         self._ended = True
-        if item is None:
-            raise StopIteration
-        raise item
+        if isinstance(item, Exception):
+            raise item
+        raise StopIteration
 
     def close(self) -> None:
         """Stop here; no token is computed after the present one."""

@@ -93,7 +93,7 @@ class Scheduler:
 
     def __init__(self, queue: int, parallel: int = 1) -> None:
         self._limit = parallel + queue
-        self._active: set[Generation] = set()
+        self._active: dict[Generation, Reply] = {}  # a reply that nobody holds would end
         self._last_s = 1.0
         self._stopping = False
 
@@ -107,7 +107,7 @@ class Scheduler:
         self.require_room()
         if self._stopping:
             generation.cancel()
-        self._active.add(generation)
+        self._active[generation] = reply
         reply.begin(self._deliverer(generation))
 
     def _deliverer(self, generation: Generation) -> Callable[[Item], None]:
@@ -118,7 +118,7 @@ class Scheduler:
                 if not generation.cancelled():
                     self._last_s = time.monotonic() - started
                 # Before the end is told: whoever has read it finds the place free.
-                self._active.discard(generation)
+                self._active.pop(generation, None)
             generation.take(item)
 
         return deliver

@@ -6,9 +6,10 @@ Refused (BadInput), with the place: everything else.
 """
 
 import json
+import math
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from distill.core.errors import BadInput
 
@@ -27,6 +28,7 @@ TOKEN = re.compile(
     r"|(?P<repeat>[*+?]|\{[0-9]{1,9}(?:,[0-9]{0,9})?\})"
     r"|(?P<open>\()|(?P<close>\))|(?P<or>\|)"
 )
+COUNTS = ("minItems", "maxItems", "minLength", "maxLength")
 OPERAND = ("name", "literal", "class", "dot", "close")
 
 
@@ -42,6 +44,10 @@ def checked(grammar: str) -> str:
         raise BadInput(
             f"the grammar has {len(grammar)} characters; at most {MAX_CHARACTERS} are accepted"
         )
+    if "\0" in grammar:
+        raise BadInput("the grammar holds a zero byte, at which native code would stop reading")
+    if any("\ud800" <= character <= "\udfff" for character in grammar):
+        raise BadInput("the grammar holds half a surrogate pair: no valid text")
     defined: set[str] = set()
     used: dict[str, int] = {}
     depth, before = 0, ""
@@ -109,11 +115,33 @@ def grammar_of(schema: str) -> str:
             f"the JSON schema has {len(schema)} characters; at most {MAX_CHARACTERS} are accepted"
         )
     try:
-        if not isinstance(json.loads(schema), dict):
+        parsed = json.loads(schema)
+        if not isinstance(parsed, dict):
             raise BadInput("the JSON schema is no object")
+        check_counts(parsed)
         grammar = json_schema_to_gbnf(schema)
     except BadInput:
         raise
     except Exception as error:  # the converter checks nothing: any error is the schema's
         raise BadInput(f"the JSON schema cannot be used: {type(error).__name__}: {error}") from None
     return checked(grammar)
+
+
+def check_counts(schema: Any) -> None:
+    """Refuse counts that the converter would write out, one copy after the other."""
+    rest = [schema]
+    while rest:
+        found = rest.pop()
+        if isinstance(found, list):
+            rest += found
+        if not isinstance(found, dict):
+            continue
+        rest += found.values()
+        for name in COUNTS:
+            if isinstance(count := found.get(name), int | float) and count > MAX_REPEATS:
+                raise BadInput(f"the JSON schema has {name} {count}; at most {MAX_REPEATS}")
+        numbers = map(int, re.findall(r"(?<=[{,])[0-9]{1,9}", str(found.get("pattern", ""))))
+        if math.prod(number or 1 for number in numbers) > MAX_REPEATS:
+            raise BadInput(
+                f"the JSON schema has a pattern that repeats more than {MAX_REPEATS} times"
+            )

@@ -9,6 +9,7 @@ means nothing. Writes OUT/random-F16.gguf, -Q8_0.gguf, -Q4_K_M.gguf and -Q4_0.gg
 import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import typer
 
@@ -32,7 +33,7 @@ def main(out: Path, width: int = 768, layers: int = 12, context: int = 4096) -> 
     config.intermediate_size = 4 * width
     config.num_attention_heads = config.num_key_value_heads = width // 64
     config.head_dim, config.max_position_embeddings = 64, context
-    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    model: Any = AutoModelForCausalLM.from_config(config, dtype=torch.float32)  # type: ignore[no-untyped-call]
     out.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=out) as folder:
         model.save_pretrained(folder)

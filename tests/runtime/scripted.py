@@ -24,7 +24,6 @@ class ScriptedBackend:
     `held` the tokens of each sequence. `logits` favour the token that is due, by 10.
     """
 
-    chunk = 4
     repetition_penalty = 1.0
 
     def __init__(
@@ -38,8 +37,9 @@ class ScriptedBackend:
         rewinds: bool = True,
         sequences: int = 1,
         cells: int = 10_000,
+        chunk: int = 4,
     ) -> None:
-        self.sequences, self.cells = sequences, cells
+        self.sequences, self.cells, self.chunk = sequences, cells, chunk
         self.context, self.template, self.gate, self.rewinds = context, template, gate, rewinds
         texts = CONTROL if begin is None else (*CONTROL, begin)
         self.control = {text: 256 + place for place, text in enumerate(texts)}

@@ -110,6 +110,7 @@ class SchemaFormat(BaseModel):
 TokenId = Annotated[str, Field(pattern=r"^[0-9]{1,9}$")]
 Bias = Annotated[float, Field(ge=-100, le=100)]
 Stop = Annotated[str, Field(min_length=1, max_length=256)]
+Stops = Annotated[list[Stop], Field(max_length=MAX_STOPS)]
 
 
 class Asked(BaseModel):
@@ -129,9 +130,9 @@ class Asked(BaseModel):
     repetition_penalty: float | None = Field(None, gt=0, le=10)
     presence_penalty: float | None = Field(None, ge=-2, le=2)
     frequency_penalty: float | None = Field(None, ge=-2, le=2)
-    logit_bias: Annotated[dict[TokenId, Bias] | None, Field(max_length=MAX_BIASES)] = None
+    logit_bias: Annotated[dict[TokenId, Bias], Field(max_length=MAX_BIASES)] | None = None
     seed: int | None = None
-    stop: Annotated[list[Stop] | None, BeforeValidator(as_list), Field(max_length=MAX_STOPS)] = None
+    stop: Annotated[Stops | None, BeforeValidator(as_list)] = None
 
     def said(self) -> list[dict[str, str]]:
         """The conversation, as the guard reads it."""

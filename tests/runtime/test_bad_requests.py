@@ -7,6 +7,8 @@ import httpx
 import pytest
 
 from runtime.limits import Limits
+from runtime.request import ChatRequest
+from tests.benchmarks.api_fuzz import drawn, raw
 
 HELLO = [{"role": "user", "content": "hi"}]
 GOOD = {"model": "tiny-F16", "messages": HELLO, "max_tokens": 1}
@@ -81,6 +83,11 @@ def test_a_missing_parameter_is_named(serving):
     for name in ("model", "messages"):
         body = {key: value for key, value in GOOD.items() if key != name}
         assert check(serving.post(body), 400)["param"] == name
+
+
+def test_null_is_absent(serving):
+    names = set(ChatRequest.model_fields) - {"model", "messages", "max_tokens"}
+    assert serving.post(GOOD | dict.fromkeys(names)).status_code == 200
 
 
 def test_a_message_that_is_refused_is_not_quoted_back(serving):
@@ -181,3 +188,12 @@ def test_no_mutation_of_a_request_makes_the_server_fail(serving):
             if answer.status_code != 200:
                 check(answer)
     assert statuses == {200, 400, 404}
+
+
+def test_nothing_drawn_from_the_schema_or_sent_raw_makes_the_server_fail(serving):
+    found = drawn(serving.url, 240, seed=0)
+    assert found["broken"] == []
+    assert {200, 400} <= set(found["statuses"])
+    statuses = raw(serving.url, 60, seed=0)
+    assert not [line for line in statuses if line.startswith("HTTP/1.1 5")]
+    assert httpx.get(f"{serving.url}/models").status_code == 200

@@ -54,6 +54,17 @@ def leave(connection: socket.socket, after_first_token: bool) -> None:
             break
         seen += part
     connection.close()
+    assert seen.startswith(b"HTTP/1.1 200"), seen[:300]
+
+
+def words_that_fill(client: httpx.Client, model: str, tokens: int) -> int:
+    """How many words make a prompt of about so many tokens."""
+
+    def cost(words: int) -> int:
+        body = json_format.loads(long_body(model, words)) | {"max_tokens": 1, "stream": False}
+        return int(client.post("/chat/completions", json=body).json()["usage"]["prompt_tokens"])
+
+    return int((tokens - cost(0)) / ((cost(40) - cost(0)) / 40))
 
 
 def wait_for_place(client: httpx.Client, model: str) -> tuple[float, int]:
@@ -83,8 +94,9 @@ def main(
             port = int(server.url.split(":")[2].removesuffix("/v1"))
             model = server.ready["model"]
             with httpx.Client(base_url=server.url, timeout=60) as client:
+                words_most = words_that_fill(client, model, context * 3 // 4)
                 for number in range(count):
-                    body = long_body(model, context // 4)
+                    body = long_body(model, words_most)
                     leave(ask(port, body), after_first_token=bool(number % 2))
                     took_s, status = wait_for_place(client, model)
                     waits.append(took_s)

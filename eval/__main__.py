@@ -21,6 +21,12 @@ GROUP = {
         "eval",
         ("numpy", "openai"),
     ),
+    "calibrate": Entry(
+        "eval.calibrate",
+        "Measure judges against the ratings of people.",
+        "eval",
+        ("numpy", "openai", "sklearn"),
+    ),
     "scoring": Entry("eval.scoring.__main__", "Fit, apply and explain scorers of single replies."),
     "latency": Entry(
         "eval.latency",

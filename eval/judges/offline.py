@@ -6,11 +6,14 @@ symmetric by construction, and it is as good as its agreement note says and no b
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from distill.core.chat import Messages
 from eval.judges.options import JudgeOptions
 from eval.judges.seam import Call, Decision, Opinion, compared
+
+if TYPE_CHECKING:
+    from eval.judges.fitted import FittedScorer
 
 
 class Scorer(Protocol):
@@ -59,7 +62,28 @@ class OfflineJudge:
         return Opinion("first" if scores[0] > scores[1] else "second", raw, self.scorer.digest)
 
 
+class FittedJudge(OfflineJudge):
+    """As the offline judge, by a scorer of one's own."""
+
+    rubric = "fitted-scorer"
+
+    def __init__(self, scorer: "FittedScorer", name: str) -> None:
+        super().__init__(scorer)
+        self.fitted, self.name = scorer, name
+
+    def decide(self, calls: Iterable[Call]) -> Iterator[Decision]:
+        waiting = list(calls)
+        shown = ((c, text) for c in waiting for text in (c.first.text, c.second.text))
+        self.fitted.remember((tuple(call.dialogue.turns), text) for call, text in shown)
+        return super().decide(waiting)
+
+
 def opened(spec: str, asked: JudgeOptions, out: Path, ties: bool) -> OfflineJudge:
+    folder = spec.partition(":")[2]
+    if folder:
+        from eval.judges.fitted import load_fitted
+
+        return FittedJudge(load_fitted(Path(folder)), spec)
     from eval.scoring.offline import load_scorer
 
     return OfflineJudge(load_scorer())

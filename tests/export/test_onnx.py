@@ -194,6 +194,23 @@ def test_what_the_builder_says_is_one_line(tmp_path, monkeypatch):
         built(student, tmp_path / "other", 16)
 
 
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")  # of peft 0.21
+def test_an_adapter_is_merged_before_it_is_built(tmp_path):
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    base = lively_student(tmp_path / "base")
+    settings = LoraConfig(r=4, target_modules=["q_proj"], init_lora_weights=False)
+    tuned = get_peft_model(AutoModelForCausalLM.from_pretrained(base), settings)
+    student = tmp_path / "student"
+    tuned.save_pretrained(student)
+    AutoTokenizer.from_pretrained(base).save_pretrained(student)
+    folder = built(student, tmp_path / "edge", 16)
+    assert not (folder / "merged").exists()
+    found = exporting.judged(open_checkpoint(student), folder, 16, texts_for(None))
+    assert found["failed"] == [] and found["links"][0]["mean_kld"] < 1e-5
+
+
 def test_a_matrix_beyond_float16_is_refused():
     for value in (1e6, np.nan):
         tensor = numpy_helper.from_array(np.array([[value]], np.float32), "wide")

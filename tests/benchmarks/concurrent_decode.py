@@ -21,24 +21,24 @@ from rich.table import Table
 
 from runtime import load
 from runtime.cores import physical_cores
-from runtime.engine import Engine
+from runtime.engine import Engine, Reply
 
 SAMPLING: dict[str, Any] = {"temperature": 1.5, "top_k": 40, "top_p": 1.0, "min_p": 0.0}
 SENTENCE = "My sister has not called since we argued about the house, and I keep thinking of it. "
 
 
-def asking(word: str, sentences: int) -> list[dict[str, str]]:
-    return [{"role": "user", "content": f"{word} " + SENTENCE * sentences}]
+def endless(engine: Engine, word: str, sentences: int, tokens: int) -> Reply:
+    """A reply that does not end by itself, so that every stream has the length that was asked."""
+    ending = engine.backend.control.get(engine.backend.end_text)
+    bias = {} if ending is None else {ending: -100.0}
+    messages = [{"role": "user", "content": f"{word} " + SENTENCE * sentences}]
+    return engine.chat(messages, max_tokens=tokens, seed=1, logit_bias=bias, **SAMPLING)
 
 
 def times_of(engine: Engine, word: str, sentences: int, tokens: int) -> list[float]:
-    """When the reply was asked for, then when each of its tokens came; its end is not one."""
+    """When the reply was asked for, then when each of its tokens came."""
     times = [time.perf_counter()]
-    ending = engine.backend.control.get(engine.backend.end_text)
-    bias = {} if ending is None else {ending: -100.0}  # every stream has the same length
-    for _ in engine.chat(
-        asking(word, sentences), max_tokens=tokens, seed=1, logit_bias=bias, **SAMPLING
-    ):
+    for _ in endless(engine, word, sentences, tokens):
         times.append(time.perf_counter())
     return times
 
@@ -65,7 +65,7 @@ def aggregate(streams: list[list[float]]) -> float:
 
 def joining(engine: Engine, number: int, sentences: int, tokens: int) -> tuple[float, float]:
     """First token of a second stream over the first one's rest; the first's longest gap, in s."""
-    reply = engine.chat(asking(f"{number}j", sentences), max_tokens=tokens, seed=1, **SAMPLING)
+    reply = endless(engine, f"{number}j", sentences, tokens)
     gaps, times = 0.0, [time.perf_counter()]
     second: list[list[float]] = []
     other = threading.Thread(

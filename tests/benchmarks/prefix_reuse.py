@@ -3,7 +3,8 @@
     python -m tests.benchmarks.prefix_reuse FILE [--threads N] [--rounds N]
 
 Each round holds one chat of five turns, then two chats whose turns alternate; their last prompts
-are then asked again of an engine that has never seen them. The table holds medians over rounds.
+are then asked again of an engine that has never seen them. A chat begins with eight sentences and
+goes on with two a turn. The table holds medians over rounds.
 """
 
 import statistics
@@ -36,7 +37,9 @@ def talk(engine: Engine, words: list[str]) -> tuple[list[Reply], list[Messages]]
     for turn in range(TURNS):
         last = []
         for word, chat in zip(words, chats, strict=True):
-            chat.append({"role": "user", "content": f"{word} {turn} {SENTENCE * 3}"})
+            chat.append(
+                {"role": "user", "content": f"{word} {turn} {SENTENCE * (2 if turn else 8)}"}
+            )
             text, reply = answer(engine, chat)
             last.append(reply)
             if turn + 1 < TURNS:

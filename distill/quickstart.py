@@ -5,6 +5,7 @@ model. Out: `runs/quickstart/` with `student/`, `edge/*.gguf` and `report/`. A s
 is skipped, so a killed walk continues where it stopped.
 """
 
+from enum import StrEnum
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,16 +21,26 @@ CURRICULUM_DIALOGUES = 9000
 SUGGESTED_BASE = "HuggingFaceTB/SmolLM2-135M-Instruct"
 
 
+class Method(StrEnum):
+    """How the student is trained."""
+
+    two_step = "two-step"
+    pride = "pride"
+
+
 def starter_base() -> str:
     return str(resources.files("distill").joinpath("starter", "base"))
 
 
-def steps(out: Path, base: str | None, recipe: str | None = None) -> list[Step]:
+def steps(
+    out: Path, base: str | None, recipe: str | None = None, method: Method = Method.two_step
+) -> list[Step]:
     """The walk as a list; with `base`, the same walk on all 900 dialogues for a real model."""
     data, sets, student, edge = out / "data", out / "sets", out / "student", out / "edge"
     student_file, base_file = edge / "student-Q4_K_M.gguf", edge / "base-Q4_K_M.gguf"
     test = sets / "test.jsonl"
-    recipe = recipe or ("starter" if base is None else "small")
+    pride = method is Method.pride
+    recipe = recipe or ("pride" if pride else "starter" if base is None else "small")
     corpora = (
         ("starter", "--parts", "f", "curriculum", "--count", str(CURRICULUM_DIALOGUES))
         if base is None
@@ -49,6 +60,7 @@ def steps(out: Path, base: str | None, recipe: str | None = None) -> list[Step]:
     judged = ["eval", "winrate", out / "answers/student.jsonl", out / "answers/base.jsonl"]
     latency = ["eval", "latency", student_file, "--dialogues", test, "--out", out / "latency.json"]
     train = ["train", recipe, "--student", start, "--data", sets, "--out", student, "--resume"]
+    train += ["--privileged", data] if pride else []
     return [
         step("gather", ["gather", *corpora, "--out", data], data / "dialogues.jsonl"),
         step("compose", ["compose", data, "--rule", "improved", "--out", sets], test),
@@ -108,12 +120,15 @@ def run(
     recipe: Annotated[
         str | None, typer.Option(help="A recipe's name or file, instead of the one that fits.")
     ] = None,
+    method: Annotated[
+        Method, typer.Option(help="SFT then DPO, or distillation from a teacher that knows more.")
+    ] = Method.two_step,
 ) -> Outcome:
     """Walk from dialogues to a judged 4-bit student; offline, in minutes."""
     out.mkdir(parents=True, exist_ok=True)
     results: dict[str, Any] = {}
     seconds: dict[str, float] = {}
-    for done, result, took in walk(steps(out, base, recipe), out, "quickstart"):
+    for done, result, took in walk(steps(out, base, recipe, method), out, "quickstart"):
         results[done.name], seconds[done.name] = result, took
     file = results["export student"]["path"]
     say("")

@@ -200,9 +200,9 @@ def hook(fusion: MultiSource, layer: str) -> Any:
 def encoded(student: Any, ids_BS: Tensor, seen_BS: Tensor) -> Tensor:
     """Last hidden states [B, S, D] of privileged texts under the plain student, no gradient."""
     inner = inner_model(student)
-    if not ids_BS.shape[1]:
+    if not ids_BS.numel():
         width = inner.config.get_text_config().hidden_size
-        return ids_BS.new_zeros(len(ids_BS), 0, width, dtype=torch.float32)
+        return ids_BS.new_zeros(*ids_BS.shape, width, dtype=torch.float32)
     # A row without any text keeps one token in sight, or its attention has nothing to look at.
     sight_BS = seen_BS | (torch.arange(ids_BS.shape[1], device=ids_BS.device) == 0)
     states_BSD: Tensor = inner.base_model(

@@ -109,7 +109,7 @@ def distilled(
     student = load_student(base, recipe, setting.precision, setting.device, None)
     refuse_unknown_head(inner_model(student), job.student)
     if recipe.gradient_checkpointing:
-        student.gradient_checkpointing_enable({"use_reentrant": False})
+        student.activation_checkpointing_enable({"use_reentrant": False})
     width = None if teacher is None else teacher.head.weight_VD.shape[1]
     fusion = fusion_of(student, recipe, prepared.rows)
     pride = PrideStudent(student, recipe.loss, fusion, width)

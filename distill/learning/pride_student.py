@@ -96,7 +96,7 @@ class PrideStudent(nn.Module):
         """Terms of a batch; without a teacher the cross-entropy alone.
 
         own_words: the replies are the student's own, which the cross-entropy must not repeat.
-        plain: the student that will be deployed; nobody is told anything.
+        plain: the student that will be deployed; nobody is told anything, and no source is read.
         """
         states_ND, tokens_N, gate = self.states(taking, plain=plain)
         scored = self.scored(states_ND, tokens_N, told, count, own_words)
@@ -129,9 +129,15 @@ class PrideStudent(nn.Module):
         return states_ND, tokens_N, gate
 
     def sources(self, taking: Taking) -> Sources:
-        states_BSD = encoded(self.student, taking.source_ids_BS, taking.source_seen_BS)
-        features = (taking.features_BLF, taking.seen_BL)
-        return Sources(taking.told_B, states_BSD, taking.source_seen_BS, *features)
+        """What the told samples may look at; nothing is encoded for the others."""
+        told_B, whole_BS = taking.told_B, taking.source_seen_BS
+        longest = int((whole_BS & told_B[:, None]).sum(1).max())
+        seen_BS = (whole_BS & told_B[:, None])[:, :longest]
+        ids_BS = taking.source_ids_BS[:, :longest]
+        found = encoded(self.student, ids_BS[told_B], seen_BS[told_B])
+        states_BSD = found.new_zeros(*seen_BS.shape, found.shape[-1])
+        states_BSD[told_B] = found
+        return Sources(told_B, states_BSD, seen_BS, taking.features_BLF, taking.seen_BL)
 
     def scored(
         self,

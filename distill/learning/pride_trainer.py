@@ -105,9 +105,13 @@ class PrideTrainer(OwnOrder, Trainer):
         num_items_in_batch: Any = None,
     ) -> Any:
         rows: list[Row] = inputs["rows"]
-        taking = self.taking(rows, self.told_share())
+        share = self.told_share()
+        taking = self.taking(rows, share)
         told, gauge_N = self.asked(rows)
-        terms: Terms = model(taking, told, num_items_in_batch, own_words=self.own_words)
+        # Once nobody is told any more the attention is idle; DDP still wants its gradients.
+        plain = share == 0 and self.accelerator.num_processes == 1
+        options = {"own_words": self.own_words, "plain": plain}
+        terms: Terms = model(taking, told, num_items_in_batch, **options)
         self.note(terms, taking, told, gauge_N)
         # Gradients are averaged over processes, and `count` is of all of them.
         loss = terms.loss * self.accelerator.num_processes

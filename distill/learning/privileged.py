@@ -2,16 +2,15 @@
 
 In: a folder that `distill gather` wrote (dialogues, privileged fields), and optionally a folder
 of feature sequences. Out: for the messages of a dialogue its id and its fields; the teacher's
-prompt. Refused: a folder without privileged fields (MissingInput, BadInput), two dialogues of the
-same words with other fields (BadInput), sets of which no dialogue is known (BadInput).
+prompt. Refused: a folder without privileged fields (MissingInput, BadInput).
 
-Sets carry words and no ids, so dialogues are joined by their words, as the leak check does. The
-fields go to a teacher's prompt and to sources that are dropped after training; a student's prompt
-is made elsewhere (`masks`), from messages alone.
+Sets carry words and no ids, so dialogues are joined by their words, as in the leak check, and by
+their reply where several have the same words. The fields go to a teacher's prompt and to sources
+that are dropped after training; a student's prompt is made elsewhere (`masks`), from messages.
 """
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -19,12 +18,12 @@ from urllib.parse import quote
 
 from distill.core.errors import BadInput
 from distill.core.jsonl import digest_text, read_jsonl, sha256_of
-from distill.core.records import Dialogue, Privileged, Turn
+from distill.core.records import Dialogue, Privileged, Response, Turn
 from distill.learning.training_sets import Messages
 from distill.sets.leaks import Key, key_of
 from distill.teaching.prompts import background, conversation, question, read_prompt
 
-FILES = ("dialogues.jsonl", "privileged.jsonl")
+DIALOGUES, PRIVILEGED, RESPONSES = "dialogues.jsonl", "privileged.jsonl", "responses.jsonl"
 # First what is felt, then what happened, then the rest in the order in which it was written.
 FIRST = ("emotion", "feeling", "situation", "cause", "need")
 KINDS = (".safetensors", ".npz")
@@ -41,45 +40,62 @@ class Known:
 
 @dataclass(frozen=True)
 class Knowledge:
-    """What is known of the dialogues of a gathered folder; `digests` are of its files."""
+    """What is known of the dialogues of a gathered folder; `digests` are of its files.
 
-    by_words: Mapping[Key, Known]
+    `replies` are the texts of dialogues whose words others share.
+    """
+
+    by_words: Mapping[Key, Sequence[Known]]
+    replies: Mapping[str, Collection[str]]
     digests: Mapping[str, str]
 
     @classmethod
     def read(cls, folder: Path) -> "Knowledge":
         """Dialogues and fields of a gathered folder."""
-        dialogues = read_jsonl(folder / FILES[0], Dialogue)
-        fields = {p.dialogue_id: p.fields for p in read_jsonl(folder / FILES[1], Privileged)}
+        dialogues = read_jsonl(folder / DIALOGUES, Dialogue)
+        fields = {p.dialogue_id: p.fields for p in read_jsonl(folder / PRIVILEGED, Privileged)}
         if not fields:
             raise BadInput(
-                f"{folder}/{FILES[1]} is empty; gather a corpus that has privileged fields, or "
+                f"{folder}/{PRIVILEGED} is empty; gather a corpus that has privileged fields, or "
                 f"ask a teacher for them: distill annotate {folder}"
             )
-        by_words: dict[Key, Known] = {}
+        by_words: dict[Key, list[Known]] = {}
         for dialogue in dialogues:
             known = Known(dialogue.id, ordered(fields.get(dialogue.id, {})))
-            same = by_words.setdefault(key_of(dialogue.turns), known)
-            if same.fields != known.fields:
-                raise BadInput(
-                    f"{folder}: dialogues {same.dialogue_id} and {known.dialogue_id} have the same "
-                    "words and other privileged fields; gather the data again"
-                )
-        return cls(by_words, {name: sha256_of(folder / name) for name in FILES})
+            by_words.setdefault(key_of(dialogue.turns), []).append(known)
+        shared = {k.dialogue_id for same in by_words.values() if len(same) > 1 for k in same}
+        names = [DIALOGUES, PRIVILEGED, *([RESPONSES] if shared else [])]
+        return cls(
+            by_words,
+            replies_of(folder, shared) if shared else {},
+            {name: sha256_of(folder / name) for name in names},
+        )
 
     @classmethod
     def none(cls) -> "Knowledge":
-        return cls({}, {})
+        return cls({}, {}, {})
 
     def of(self, messages: Messages, share: float = 1.0) -> Known:
-        """What is known of a dialogue, without its last reply.
+        """What is known of a dialogue that ends with its reply.
 
+        Of several dialogues with the same words, the one that has this reply, else the first.
         With `share` below 1 the fields of that share of the dialogues are used, chosen by their
         ids: the dialogues of a smaller share are among those of a larger one.
         """
         turns = [Turn(role=m["role"], content=m["content"]) for m in messages[:-1]]  # type: ignore[arg-type]
-        known = self.by_words.get(key_of(turns), Known("", {}))
+        same = self.by_words.get(key_of(turns), [Known("", {})])
+        reply = messages[-1]["content"]
+        known = next((k for k in same if reply in self.replies.get(k.dialogue_id, ())), same[0])
         return known if used(known.dialogue_id, share) else Known(known.dialogue_id, {})
+
+
+def replies_of(folder: Path, wanted: Collection[str]) -> dict[str, set[str]]:
+    """The responses to some dialogues."""
+    found: dict[str, set[str]] = {name: set() for name in wanted}
+    for response in read_jsonl(folder / RESPONSES, Response):
+        if response.dialogue_id in found:
+            found[response.dialogue_id].add(response.text)
+    return found
 
 
 def used(dialogue_id: str, share: float) -> bool:

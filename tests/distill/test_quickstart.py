@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from distill.quickstart import SUGGESTED_BASE, starter_base, steps
+from distill.quickstart import SUGGESTED_BASE, Method, starter_base, steps
 from tests.models import tiny_checkpoint
 
 
@@ -80,3 +80,12 @@ def test_offline_the_walk_starts_from_the_bundled_base(tmp_path):
     words = [word for step in steps(tmp_path, None) for word in step.words]
     assert words.count(starter_base()) == 2
     assert "curriculum" in words
+
+
+def test_by_pride_the_walk_trains_on_the_fields_that_it_gathered(tmp_path):
+    plain, pride = (steps(tmp_path, None, None, method) for method in Method)
+    assert [step.name for step in plain] == [step.name for step in pride]
+    (train,) = [step.words for step in pride if step.name == "train"]
+    assert train[:2] == ("train", "pride")
+    assert train[train.index("--privileged") + 1] == str(tmp_path / "data")
+    assert all("--privileged" not in step.words for step in plain)

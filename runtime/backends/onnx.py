@@ -25,9 +25,8 @@ class Onnx:
     """One folder, `sequences` sequences of `context` tokens each."""
 
     chunk = CHUNK
-    begin: int | None = (
-        None  # what starts a prompt is in the chat template, as everywhere in Hugging Face
-    )
+    # What starts a prompt is in the chat template, as everywhere in Hugging Face.
+    begin: int | None = None
 
     def __init__(self, folder: Path, *, context: int, threads: int, sequences: int = 1) -> None:
         self._tokens = Tokens(folder)

@@ -8,7 +8,7 @@ GROUP = {
         "runtime.serve",
         "Serve a file to OpenAI clients on this machine.",
         "runtime",
-        ("llama_cpp", "fastapi", "uvicorn"),
+        ("llama_cpp", "fastapi", "uvicorn", "prometheus_client"),
     ),
 }
 

@@ -49,13 +49,14 @@ class Watch(threading.Thread):
 
 def served(file, log, folder):
     words = ["runtime", "serve", str(file), "--port", "0", "--json", "--threads", "1"]
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.runtime.watched", str(log), *words, "--log", "json"],
-        stdout=subprocess.PIPE,
-        stderr=(folder / "stderr").open("w"),
-        text=True,
-        env=ENVIRONMENT | {"TMPDIR": str(folder), "HOME": str(folder)},
-    )
+    with (folder / "stderr").open("w") as remarks:
+        return subprocess.Popen(
+            [sys.executable, "-m", "tests.runtime.watched", str(log), *words, "--log", "json"],
+            stdout=subprocess.PIPE,
+            stderr=remarks,
+            text=True,
+            env=ENVIRONMENT | {"TMPDIR": str(folder), "HOME": str(folder)},
+        )
 
 
 def test_a_conversation_touches_no_network_and_no_disk(tiny_gguf, tmp_path):

@@ -53,7 +53,7 @@ def test_the_line_names_the_model_and_the_address_and_a_signal_ends_it_well(tiny
 
 def test_a_signal_during_a_stream_ends_both_at_once(tiny_gguf, tmp_path):
     body = {"model": "tiny-F16", "messages": [{"role": "user", "content": "hi"}], "stream": True}
-    with Serving(tiny_gguf, tmp_path / "log") as server:
+    with Serving(tiny_gguf, tmp_path / "log", "--grace", "0") as server:
         with httpx.stream("POST", f"{server.url}/chat/completions", json=body) as answer:
             parts = answer.iter_text()
             next(parts)

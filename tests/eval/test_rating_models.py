@@ -3,18 +3,21 @@
 import json
 import random
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from distill.core.chat import Reply
-from distill.core.errors import BadInput
+from distill.core.asking import Terms
+from distill.core.chat import Reply, ScriptedChat
+from distill.core.errors import BadInput, Unavailable
+from eval.scoring.apply import rows_known
 from eval.scoring.classifiers import CLASSIFIERS, SELECTIONS, classifier, selected
 from eval.scoring.columns import FAMILIES, LEARNED, Source, columns_of
 from eval.scoring.figures import CLASSES, confusion, figures, macro_f1, pairwise, quadratic_kappa
 from eval.scoring.model import Design, fit_model, known, load_model, save_model
 from eval.scoring.rated import ratings_of, read_rated
-from eval.scoring.subfactors import SUBFACTORS, read_scores
+from eval.scoring.subfactors import SUBFACTORS, Subfactors, read_scores
 from eval.scoring.trials import measured, split
 from tests.eval.pairs import distill, error_line, write_answers, write_lines
 
@@ -201,3 +204,42 @@ def test_a_folder_without_ratings_is_refused(rated):
     write_lines(rated / "responses.jsonl", [])
     with pytest.raises(BadInput, match="has 0 replies rated 1"):
         read_rated(rated)
+
+
+def test_sub_factors_are_asked_once_and_an_unreadable_answer_stops_the_fit(rated, tmp_path):
+    rows = read_rated(rated)[:6]
+    good = json.dumps(dict.fromkeys(SUBFACTORS, 4))
+    chat = ScriptedChat(lambda messages: good)
+    for _ in range(2):
+        source = Source("local", Subfactors(chat, tmp_path / "ledger.sqlite", Terms(2)))
+        found = columns_of(rows, ["subfactors"], source)
+    assert found.values.shape == (6, 15) and len(chat.asked) == 6
+    assert found.names[0] == "subfactors: takes_up"
+    silent = ScriptedChat(lambda messages: "I would say 7.")
+    broken = Subfactors(silent, tmp_path / "other.sqlite", Terms(2))
+    with pytest.raises(Unavailable, match="6 of 6 replies have no readable scores, first 'd0/a'"):
+        columns_of(rows, ["subfactors"], Source("local", broken))
+
+
+def test_codes_are_read_by_our_own_classifier_and_only_from_what_is_coded(rated, monkeypatch):
+    monkeypatch.setattr(
+        "eval.scoring.columns.embed", lambda texts, name: np.eye(4)[[0] * len(texts)]
+    )
+    rows, design = read_rated(rated), Design((LEARNED,), "forest")
+    every = known(rows, design, Source())
+    model = fit_model(every, design)
+    assert "miti-learned: Confront" in model.names and "miti-learned: Warn" not in model.names
+    assert np.mean(model.told(every) == ratings_of(rows)) > 0.8
+    bare = [replace(row, miti=None) for row in rows]
+    with pytest.raises(BadInput, match="has no MITI codes to learn from"):
+        fit_model(known(bare, design, Source()), design)
+
+
+def test_what_new_replies_do_not_have_and_too_few_ratings_are_refused(rated):
+    rows = read_rated(rated)
+    model = fit_model(known(rows, Design(("miti",)), Source()), Design(("miti",)))
+    with pytest.raises(BadInput, match="the scorer reads miti, which new replies do not have"):
+        rows_known(model, rows)
+    few = [replace(row, rating=2) for row in rows]
+    with pytest.raises(BadInput, match="too few rated replies to hold some of each rating out"):
+        split(few, 0, balanced=True)

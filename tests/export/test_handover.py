@@ -178,7 +178,11 @@ class Hub(BaseHTTPRequestHandler):
             }
         else:
             self.server.commit = [json.loads(line) for line in body.splitlines()]
-            answer = {"success": True, "commitOid": "1" * 40, "commitUrl": "https://huggingface.co/me/student"}
+            answer = {
+                "success": True,
+                "commitOid": "1" * 40,
+                "commitUrl": "https://huggingface.co/me/student",
+            }
         text = json.dumps(answer).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(text)))

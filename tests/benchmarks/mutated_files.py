@@ -35,7 +35,7 @@ HARMFUL: dict[str, tuple[int, ...]] = {
     "dimension": (0, *HUGE),
     "tensor kind": (4, 5, 31, 38, 255, 2**31),
     "offset": (1, 31, *HUGE),
-    "counted": (0, 10**6 + 1, 2**31),
+    "counted": (0, 2**28, 2**31),
     "token": (2**24, 2**31),
     "alignment": (0, 1, 7, 48, 2**31),
 }

@@ -181,7 +181,7 @@ def test_a_saved_scorer_that_was_changed_or_holds_code_is_not_opened(rated, tmp_
 
 def test_a_scorer_is_fitted_applied_and_explained_on_the_command_line(rated, tmp_path):
     scorer = tmp_path / "scorer"
-    words = ["--features", "text", "--classifier", "forest", "--seeds", 2, "--json"]
+    words = ["--features", "text", "--classifier", "tree", "--seeds", 2, "--json"]
     done = distill("eval", "scoring", "fit", rated, "--out", scorer, *words)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["measured"]["accuracy"]["value"] > 0.6

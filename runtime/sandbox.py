@@ -23,7 +23,7 @@ from jinja2.visitor import NodeTransformer
 
 MAX_SIZE = 2 * 1024 * 1024  # characters of a text; elements and characters of a structure
 MAX_MADE = 8 * MAX_SIZE  # of all values that one rendering makes
-ELEMENT = 8  # what an element weighs, in characters
+ELEMENT = 16  # what an element weighs, in characters
 MAX_NODES = 4000  # of the parsed source; the largest published templates have a third of it
 MAX_STEPS = 200_000
 MAX_INDENT = 16

@@ -10,6 +10,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 
@@ -62,7 +63,7 @@ def steps(recipe: Pride, rows: list[Row], told: float) -> Iterator[tuple[str, Ca
         pride = PrideStudent(student, loss, fusion, None if name == "sft" else 512).train()
         optimizer = torch.optim.AdamW(pride.parameters(), lr=1e-5)
 
-        def step(name=name, pride=pride, optimizer=optimizer) -> None:
+        def step(name: str = name, pride: PrideStudent = pride, optimizer: Any = optimizer) -> None:
             optimizer.zero_grad()
             said = {"sft": None, "stored": stored}.get(name)
             if name == "live":

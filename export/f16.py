@@ -154,7 +154,7 @@ class Converted:
 
 
 def all_finite(array: np.ndarray) -> bool:
-    """Exponents of F16 are looked at as integers: numpy's isfinite is ten times slower there."""
+    """Exponents of F16 are looked at as integers: isfinite is several times slower there."""
     if array.dtype != np.float16:
         return bool(np.isfinite(array).all())
     bits = array.view(np.uint16) & (F16_SIGN - 1)

@@ -19,9 +19,6 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.export.students import lively_student
-from tests.export.test_vocabulary import dressed, sentencepiece_like
-
 OURS = (
     "import sys; from pathlib import Path; "
     "from export.checkpoint import open_checkpoint; from export.f16 import write_f16; "
@@ -46,33 +43,49 @@ def measured(line: list[str], modules: Path) -> tuple[float, float]:
     return time.perf_counter() - began, usage.ru_maxrss / 1024
 
 
+def make(folder: Path, hidden: int, layers: int) -> None:
+    """A random student of Llama 3.2's proportions in bfloat16."""
+    from tests.export.students import lively_student
+    from tests.export.test_vocabulary import dressed, sentencepiece_like
+
+    lively_student(
+        folder,
+        tokenizer=dressed(sentencepiece_like(), unk_token="<unk>"),
+        dtype="bfloat16",
+        hidden_size=hidden,
+        intermediate_size=4 * hidden,
+        num_hidden_layers=layers,
+        num_attention_heads=hidden // 64,
+        num_key_value_heads=hidden // 256,
+        vocab_size=64 * hidden,
+        tie_word_embeddings=True,
+        initializer_range=0.02,
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--converter", type=Path)
     parser.add_argument("--layers", type=int, default=16)
     parser.add_argument("--hidden", type=int, default=2048)
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--make", type=Path, help=argparse.SUPPRESS)
     asked = parser.parse_args()
+    if asked.make:
+        make(asked.make, asked.hidden, asked.layers)
+        return
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        sizes = {
-            "hidden_size": asked.hidden,
-            "intermediate_size": 4 * asked.hidden,
-            "num_hidden_layers": asked.layers,
-            "num_attention_heads": asked.hidden // 64,
-            "num_key_value_heads": asked.hidden // 256,
-            "vocab_size": 64 * asked.hidden,
-            "tie_word_embeddings": True,
-            "initializer_range": 0.02,
-        }
-        tokenizer = dressed(sentencepiece_like(), unk_token="<unk>")
-        student = lively_student(folder / "student", tokenizer=tokenizer, dtype="bfloat16", **sizes)
+        student = folder / "student"
+        # A process counts what its parent held when it began, so the parent stays small.
+        again = [sys.executable, "-m", __spec__.name, "--make", str(student)]
+        again += ["--hidden", str(asked.hidden), "--layers", str(asked.layers)]
+        subprocess.run(again, check=True, stderr=subprocess.DEVNULL)
         (folder / "sentencepiece.py").write_text("SentencePieceProcessor = None")
         weights = sum(p.stat().st_size for p in student.glob("*.safetensors")) // 2
         lines = {"ours": [sys.executable, "-c", OURS, str(student), str(folder / "ours.gguf")]}
         if asked.converter:
-            target = str(folder / "theirs.gguf")
-            options = ["--outtype", "f16", "--outfile", target]
+            options = ["--outtype", "f16", "--outfile", str(folder / "theirs.gguf")]
             lines["theirs"] = [sys.executable, str(asked.converter), str(student), *options]
         found: dict[str, list[tuple[float, float]]] = {name: [] for name in lines}
         for _ in range(asked.runs):

@@ -4,19 +4,16 @@ In: a command's function with an argument `service`. Out: the same with the opti
 on the command line. Refused: options that do not go together (BadInput).
 """
 
-import functools
-import inspect
-from collections.abc import Callable
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated
 
 import typer
 
 from distill.core.asking import Terms
 from distill.core.chat import Sampling
-from distill.core.command import Outcome
 from distill.core.errors import BadInput
+from distill.core.options import with_options
 from distill.core.prices import read_price
 from distill.teaching.choosing import TEACHABLE
 
@@ -91,34 +88,4 @@ class Service:
         return self.out
 
 
-def asks_a_teacher(function: Callable[..., Outcome]) -> Callable[..., Outcome]:
-    """Give a command the options of `Service`; it receives them as `service`."""
-    hints = get_type_hints(Service, include_extras=True)
-    shared = [
-        inspect.Parameter(
-            one.name, inspect.Parameter.KEYWORD_ONLY, default=default_of(one), annotation=hint
-        )
-        for one, hint in ((one, hints[one.name]) for one in fields(Service))
-    ]
-
-    @functools.wraps(function)
-    def run(*args: Any, **kwargs: Any) -> Outcome:
-        service = Service(**{one.name: kwargs.pop(one.name) for one in shared})
-        return function(*args, service=service, **kwargs)
-
-    signature = inspect.signature(function)
-    own = [
-        one.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-        for name, one in signature.parameters.items()
-        if name != "service"
-    ]
-    every = [*own, *shared]
-    run.__signature__ = signature.replace(parameters=every)  # type: ignore[attr-defined]
-    run.__annotations__ = {one.name: one.annotation for one in every} | {"return": Outcome}
-    return run
-
-
-def default_of(one: Any) -> Any:
-    if one.default_factory is not MISSING:
-        return one.default_factory()
-    return inspect.Parameter.empty if one.default is MISSING else one.default
+asks_a_teacher = with_options(Service, "service")

@@ -75,6 +75,19 @@ def command_line(*words: object) -> list[str]:
     return [sys.executable, "-m", "distill", "train", *(str(word) for word in words)]
 
 
+def distill_train_by_two(*words: object) -> subprocess.CompletedProcess[str]:
+    """The real command in two processes on the CPU, under `accelerate launch`."""
+    launcher = [sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch", "--cpu"]
+    pair = ["--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no"]
+    quiet = ["--dynamo_backend", "no", "--main_process_port", "0", "-m", "distill", "train"]
+    return subprocess.run(
+        [*launcher, *pair, *quiet, *(str(word) for word in words)],
+        capture_output=True,
+        text=True,
+        env={**OFFLINE, "OMP_NUM_THREADS": "1"},
+    )
+
+
 def distill_train(*words: object, **options: object) -> subprocess.CompletedProcess[str]:
     """The real command in a process of its own."""
     return subprocess.run(

@@ -46,52 +46,43 @@ def plan_two_step(job: Job, recipe: TwoStep) -> Outcome:
     """Check the job and say what it would do."""
     refuse_missing(recipe)
     sets = read_training_sets(job.data, recipe)
-    device = device_now()
-    precision = precision_on(device, recipe.precision)
-    with quiet():
-        sizes = sizes_or_remark(job, recipe)
     stages = {"sft": describe(recipe.sft, len(sets.dialogues), len(sets.dialogues_valid))}
     if recipe.dpo:
         stages["dpo"] = describe(recipe.dpo, len(sets.pairs), len(sets.pairs_valid))
-    data = {
-        "student": job.student,
-        "adapter": recipe.adapter.kind,
-        "device": device,
-        "precision": precision,
-        "parameters": sizes and sizes.parameters,
-        "trainable": sizes and sizes.trainable,
-        "memory_bytes": sizes
-        and memory_bytes(sizes, recipe, rows_at_once(recipe), device, precision),
-        "stages": stages,
-        "out": str(job.out),
-    }
-    return Outcome(data, [table(data)])
+    return plan_of(job, recipe, {}, stages, rows_at_once(recipe))
 
 
 def plan_pride(job: Job, recipe: Pride) -> Outcome:
     """The same for PRIDE: with the dialogues of which something privileged is used."""
     refuse_missing(recipe)
     sets = read_pride_sets(job, recipe)
-    device = device_now()
-    precision = precision_on(device, recipe.precision)
-    with quiet():
-        sizes = sizes_or_remark(job, recipe)
     counts = (len(sets.dialogues), len(sets.dialogues_valid))
     stages = {"pride": describe(recipe.distill, *counts)}
     teacher = recipe.teacher if recipe.loss.needs_teacher else None
     if teacher is not None and teacher.tuning is not None and job.states is None:
         stages = {"teacher": describe(teacher.tuning, *counts), **stages}
+    name = teacher and (str(job.states) if job.states else teacher.model)
+    own = {"teacher": name, "known": sets.known}
+    return plan_of(job, recipe, own, stages, recipe.distill.batch_size)
+
+
+def plan_of(
+    job: Job, recipe: Training, own: Mapping[str, Any], stages: Mapping[str, Any], rows: int
+) -> Outcome:
+    """What every method says, with its `own` beside the student; `rows` are those at once."""
+    device = device_now()
+    precision = precision_on(device, recipe.precision)
+    with quiet():
+        sizes = sizes_or_remark(job, recipe)
     data = {
         "student": job.student,
-        "teacher": teacher and (str(job.states) if job.states else teacher.model),
-        "known": sets.known,
+        **own,
         "adapter": recipe.adapter.kind,
         "device": device,
         "precision": precision,
         "parameters": sizes and sizes.parameters,
         "trainable": sizes and sizes.trainable,
-        "memory_bytes": sizes
-        and memory_bytes(sizes, recipe, recipe.distill.batch_size, device, precision),
+        "memory_bytes": sizes and memory_bytes(sizes, recipe, rows, device, precision),
         "stages": stages,
         "out": str(job.out),
     }

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from accelerate import PartialState
 from accelerate.utils import set_seed
 from transformers import TrainingArguments
 
-from distill.learning.job import Job, claim_work, is_main
+from distill.learning.job import Job
 from distill.learning.masks import refuse_endless
 from distill.learning.multi_source import MultiSource, attached, decoder_layers, layer_indices
 from distill.learning.pride import PrideSets
@@ -23,26 +22,19 @@ from distill.learning.pride_rows import Row, RowMaker, feature_width, labels_of
 from distill.learning.pride_student import PrideStudent
 from distill.learning.pride_teacher import open_teacher, refuse_unread, teacher_tokenizer
 from distill.learning.pride_trainer import PrideTrainer, collate
-from distill.learning.quiet import quiet
-from distill.learning.result import write_student
 from distill.learning.stage import (
     Setting,
     StageResult,
     arguments,
-    drop_checkpoints,
     finish_stage,
     finished_stage,
     inner_model,
     whole_batches,
 )
-from distill.learning.stages import refuse_too_long
-from distill.learning.storage import plain_disk_errors
+from distill.learning.stages import Stages, refuse_too_long, trained
 from distill.learning.student import (
-    device_now,
     generation_config,
     load_student,
-    precision_on,
-    read_tokenizer,
     stop_tokens,
 )
 from distill.learning.teacher import Teacher, refuse_unknown_head
@@ -64,25 +56,19 @@ def train_pride(
     job: Job, recipe: Pride, base: Path, sets: PrideSets, identity: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Train what is not trained yet, and write the student; returns the provenance."""
-    device = device_now()
-    setting = Setting(recipe, device, precision_on(device, recipe.precision), job.work)
-    provenance: dict[str, Any] = {}
-    with quiet(), plain_disk_errors(job.out):
-        tokenizer = read_tokenizer(base, recipe)
-        prepared = prepare(job, recipe, base, sets, tokenizer)
-        # Every process has looked for an unfinished run before one of them begins it.
-        processes = PartialState(cpu=device == "cpu")
-        processes.wait_for_everyone()
-        claim_work(job, identity)
+
+    def run(tokenizer: Any, prepared: Prepared, setting: Setting[Pride]) -> Stages:
         done = finished_stage(job.work, NAME)
-        stages = {NAME: done or distilled(job, base, sets, prepared, setting)}
-        if is_main():
-            provenance = write_student(
-                job, recipe, base, tokenizer, identity, stages, setting.precision
-            )
-            drop_checkpoints(job.work, stages)
-        processes.wait_for_everyone()
-    return provenance
+        return {NAME: done or distilled(job, base, sets, tokenizer, prepared, setting)}
+
+    return trained(
+        job,
+        recipe,
+        base,
+        identity,
+        lambda tokenizer: prepare(job, recipe, base, sets, tokenizer),
+        run,
+    )
 
 
 def prepare(job: Job, recipe: Pride, base: Path, sets: PrideSets, tokenizer: Any) -> Prepared:
@@ -99,11 +85,16 @@ def prepare(job: Job, recipe: Pride, base: Path, sets: PrideSets, tokenizer: Any
 
 
 def distilled(
-    job: Job, base: Path, sets: PrideSets, prepared: Prepared, setting: Setting[Pride]
+    job: Job,
+    base: Path,
+    sets: PrideSets,
+    tokenizer: Any,
+    prepared: Prepared,
+    setting: Setting[Pride],
 ) -> StageResult:
     """The one stage: the student learns from the reference, the teacher and what is told."""
     recipe = setting.recipe
-    teacher = teacher_of(job, base, sets, prepared, setting)
+    teacher = teacher_of(job, sets, tokenizer, prepared, setting)
     # Fresh weights are random, and are drawn before the trainer sets its seed.
     set_seed(recipe.seed)
     student = load_student(base, recipe, setting.precision, setting.device, None)
@@ -121,12 +112,11 @@ def distilled(
 
 
 def teacher_of(
-    job: Job, base: Path, sets: PrideSets, prepared: Prepared, setting: Setting[Pride]
+    job: Job, sets: PrideSets, tokenizer: Any, prepared: Prepared, setting: Setting[Pride]
 ) -> Teacher | None:
     recipe = setting.recipe
     if recipe.teacher is None or not recipe.loss.needs_teacher:
         return None
-    tokenizer = read_tokenizer(base, recipe)
     teacher = open_teacher(job, recipe, sets, setting.device, setting.precision, tokenizer)
     refuse_unread(teacher, prepared.rows, recipe.leakage.each)
     return teacher

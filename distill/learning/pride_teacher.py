@@ -22,7 +22,7 @@ from distill.learning.pride import SELF, PrideSets
 from distill.learning.pride_rows import Row
 from distill.learning.privileged import Known, asking_digest, teacher_messages
 from distill.learning.student import DTYPES, Device, read_config
-from distill.learning.teacher import LiveTeacher, Teacher, live_teacher, refuse_other_tokenizer
+from distill.learning.teacher import Teacher, live_teacher, refuse_other_tokenizer
 from distill.learning.training_sets import SFT, Messages
 from distill.learning.two_step import run_two_step
 from distill.recipe import Pride, PrideTeacher, TwoStep
@@ -130,12 +130,5 @@ def refuse_unread(teacher: Teacher, rows: Sequence[Row], every_step: bool) -> No
     """BadInput when a row cannot be asked for: too long for the teacher, or not in its store."""
     for row in rows:
         for view in (row.informed, row.uninformed if every_step else None):
-            if view is None:
-                continue
-            if isinstance(teacher, LiveTeacher):
-                teacher.refuse_long(view)
-            elif hasattr(teacher, "store") and not teacher.store.has(view):
-                raise BadInput(
-                    f"the store of {teacher.name} lacks dialogue {view.dialogue_id or view.key}; "
-                    "store it with: distill teach states (--plain-too for the leakage gauge)"
-                )
+            if view is not None:
+                teacher.refuse_unread(view)

@@ -5,10 +5,10 @@ provenance. A stage that is finished is read from the working folder.
 """
 
 import gc
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from accelerate import PartialState
 from accelerate.utils import set_seed
@@ -34,22 +34,48 @@ from distill.learning.student import (
 from distill.learning.training_sets import Messages, Pair, TrainingSets
 from distill.recipe import Training, TwoStep
 
+Stages = dict[str, StageResult]
+Method = TypeVar("Method", bound=Training)
+Ready = TypeVar("Ready")
+
 
 def train_stages(
     job: Job, recipe: TwoStep, base: Path, sets: TrainingSets, identity: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Train what is not trained yet, and write the student; returns the provenance."""
+    return trained(
+        job,
+        recipe,
+        base,
+        identity,
+        lambda tokenizer: prepare(base, tokenizer, sets, recipe),
+        lambda tokenizer, prepared, setting: run_stages(base, tokenizer, prepared, setting),
+    )
+
+
+def trained(
+    job: Job,
+    recipe: Method,
+    base: Path,
+    identity: Mapping[str, Any],
+    ready: Callable[[Any], Ready],
+    run: Callable[[Any, Ready, Setting[Method]], Stages],
+) -> dict[str, Any]:
+    """What every method does around its stages: `ready` refuses, `run` trains what is not trained.
+
+    Both are given the student's tokenizer.
+    """
     device = device_now()
     setting = Setting(recipe, device, precision_on(device, recipe.precision), job.work)
     provenance: dict[str, Any] = {}
     with quiet(), plain_disk_errors(job.out):
         tokenizer = read_tokenizer(base, recipe)
-        prepared = prepare(base, tokenizer, sets, recipe)
+        prepared = ready(tokenizer)
         # Every process has looked for an unfinished run before one of them begins it.
         processes = PartialState(cpu=device == "cpu")
         processes.wait_for_everyone()
         claim_work(job, identity)
-        stages = run_stages(base, tokenizer, prepared, setting)
+        stages = run(tokenizer, prepared, setting)
         if is_main():
             provenance = write_student(
                 job, recipe, base, tokenizer, identity, stages, setting.precision
@@ -100,15 +126,13 @@ def refuse_too_long(found: int, kept: int, what: str, recipe: Training) -> None:
         say(f"remark: {found - kept} {what} do not fit into max_length {recipe.max_length}")
 
 
-def run_stages(
-    base: Path, tokenizer: Any, prepared: Prepared, setting: Setting[TwoStep]
-) -> dict[str, StageResult]:
+def run_stages(base: Path, tokenizer: Any, prepared: Prepared, setting: Setting[TwoStep]) -> Stages:
     """Each stage once; what is finished is read from the working folder."""
     recipe, work = setting.recipe, setting.work
     words = (recipe, setting.precision, setting.device)
     # A fresh adapter is random, and is drawn before the trainer sets its seed.
     set_seed(recipe.seed)
-    stages: dict[str, StageResult] = {}
+    stages: Stages = {}
     if (done := finished_stage(work, "sft")) is None:
         student = load_student(base, *words, None)
         rows = (prepared.examples, prepared.examples_valid)

@@ -64,6 +64,10 @@ class Teacher(Protocol):
         """States [N, E] after the final norm that predict the replies' tokens, in order."""
         ...
 
+    def refuse_unread(self, taught: Taught) -> None:
+        """BadInput when it cannot be asked for this reply; nothing is computed."""
+        ...
+
 
 def head_of(model: Any) -> Head:
     """How a causal model turns its last hidden states into logits, from its configuration.
@@ -137,7 +141,7 @@ class LiveTeacher:
     def hidden(self, taught: Sequence[Taught]) -> Tensor:
         """States [N, E] of all reply tokens; BadInput names a dialogue that is too long."""
         for each in taught:
-            self.refuse_long(each)
+            self.refuse_unread(each)
         return torch.cat([self.states(part) for part in batches(taught)])
 
     def states(self, taught: Sequence[Taught]) -> Tensor:
@@ -158,7 +162,7 @@ class LiveTeacher:
         states_NE: Tensor = out.last_hidden_state[kept_BT.to(self.device)]
         return states_NE
 
-    def refuse_long(self, taught: Taught) -> None:
+    def refuse_unread(self, taught: Taught) -> None:
         if not taught.prompt_ids:
             raise BadInput(f"dialogue {taught.dialogue_id or taught.key} has no teacher's prompt")
         if self.context is not None and len(taught.ids) > self.context:

@@ -172,6 +172,14 @@ class StoredTeacher:
         """States [N, E] that predict the replies' tokens, in order."""
         return self.answered(taught)[0]
 
+    def refuse_unread(self, taught: Taught) -> None:
+        """BadInput when the store has no states for a reply."""
+        if not self.store.has(taught):
+            raise BadInput(
+                f"the store of {self.name} lacks dialogue {taught.dialogue_id or taught.key}; "
+                "store it with: distill teach states (--plain-too for the leakage gauge)"
+            )
+
     def answered(self, taught: Sequence[Taught]) -> tuple[Tensor, Tensor]:
         """States [N, E] and their log-normalizers [N]."""
         rows = self.store.gathered(taught)

@@ -1,14 +1,12 @@
 """Two processes under `accelerate launch` reach the loss of one."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 
 from tests.distill.pride_sets import write_known, write_pride_recipe
 from tests.models import tiny_checkpoint
-from tests.training import OFFLINE, distill_train
+from tests.training import distill_train, distill_train_by_two
 
 
 def test_two_processes_reach_the_loss_of_one(tmp_path):
@@ -25,15 +23,7 @@ def test_two_processes_reach_the_loss_of_one(tmp_path):
     words += ["--privileged", str(data)]
     one = distill_train(*words, "--out", tmp_path / "one")
     assert one.returncode == 0, one.stderr
-    launcher = [sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch", "--cpu"]
-    pair = ["--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no"]
-    quiet = ["--dynamo_backend", "no", "--main_process_port", "0", "-m", "distill", "train"]
-    two = subprocess.run(
-        [*launcher, *pair, *quiet, *words, "--out", str(tmp_path / "two")],
-        capture_output=True,
-        text=True,
-        env={**OFFLINE, "OMP_NUM_THREADS": "1"},
-    )
+    two = distill_train_by_two(*words, "--out", tmp_path / "two")
     assert two.returncode == 0, two.stderr
     found, wanted = (json.loads(each.stdout)["stages"]["pride"] for each in (two, one))
     assert found == pytest.approx(wanted, rel=1e-3, abs=1e-4)

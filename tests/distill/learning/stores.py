@@ -37,6 +37,9 @@ class KnownTeacher:
             rows.append(torch.randn(len(each.reply_ids), self.width, generator=source))
         return torch.cat(rows)
 
+    def refuse_unread(self, taught: Taught) -> None:
+        """It can be asked for every reply."""
+
 
 def replies(count: int) -> list[Taught]:
     """Of one to seven tokens, behind prompts of their own."""

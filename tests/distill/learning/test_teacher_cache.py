@@ -26,6 +26,15 @@ def test_a_store_answers_as_the_teacher_did_within_its_precision(tmp_path, preci
     assert torch.equal(store.head.weight_VD, teacher.head.weight_VD)
 
 
+def test_a_reply_that_was_not_stored_is_refused_before_anything_is_trained(tmp_path):
+    every = replies(4)
+    store = StoredTeacher(Store(stored(tmp_path / "s", KnownTeacher(), every[:3])))
+    for each in every[:3]:
+        store.refuse_unread(each)
+    with pytest.raises(BadInput, match="the store of known lacks dialogue d3; store it with: "):
+        store.refuse_unread(every[3])
+
+
 @pytest.mark.parametrize("precision", ["bf16", "int8"])
 def test_any_tokens_log_probability_is_a_dot_product(tmp_path, precision):
     teacher, every = KnownTeacher(bias=True), replies(9)

@@ -25,9 +25,7 @@ def manifest_for(
     made: "Made",
     more: Mapping[str, Any],
 ) -> ArtifactManifest:
-    """The manifest of a file that will get its final name; provenance from kindred.json."""
-    known = checkpoint.folder / "kindred.json"
-    provenance = read_json(known) if known.exists() else {}
+    """The manifest of a file that will get its final name."""
     file = FileDigest(
         path=made.path.name, sha256=sha256_of(written), size_bytes=written.stat().st_size
     )
@@ -36,15 +34,29 @@ def manifest_for(
         "tensors": dict(made.plan.tensors),
         "importance": importance_record(made),
     }
+    record = {**made.found.record(), **own, **more}
+    return manifest_of(checkpoint, student_sha256, [file], record, made.parity)
+
+
+def manifest_of(
+    checkpoint: Checkpoint,
+    student_sha256: str,
+    files: list[FileDigest],
+    quantization: dict[str, Any],
+    parity: dict[str, Any],
+) -> ArtifactManifest:
+    """Files of any format and what they come from, by the student's kindred.json."""
+    known = checkpoint.folder / "kindred.json"
+    provenance = read_json(known) if known.exists() else {}
     return ArtifactManifest(
-        files=[file],
+        files=files,
         student=str(checkpoint.folder),
         student_sha256=student_sha256,
         base=provenance.get("base"),
         recipe_sha256=provenance.get("recipe_sha256"),
         data_sha256=provenance.get("data_sha256") or {},
-        quantization={**made.found.record(), **own, **more},
-        parity=made.parity,
+        quantization=quantization,
+        parity=parity,
         tools=tool_versions(),
     )
 

@@ -7,7 +7,6 @@ or misshapen one, and values that are not finite (BadInput).
 
 import errno
 import math
-import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from distill.core.errors import BadInput, KindredError, Unavailable, Unsupported
 from distill.core.progress import track
 from export.checkpoint import CONFIG_ERRORS, Checkpoint, first_line
 from export.vocabulary import vocabulary_of
+from export.workshop import refuse_without_room
 
 QUANTIZATION_VERSION = 2
 F16_FILE = 1
@@ -202,12 +202,7 @@ def write_file(
 def refuse_full_disk(checkpoint: Checkpoint, folder: Path) -> None:
     """F16 and the quantized file lie side by side for a while; both must fit."""
     weights = sum(math.prod(shape) for _, shape in checkpoint.shapes())
-    needed, free = 3 * weights, shutil.disk_usage(folder).free
-    if needed > free:
-        raise Unavailable(
-            f"{folder} has {free / 1e6:.0f} MB free and the export needs about "
-            f"{needed / 1e6:.0f} MB; free some space or choose another --out"
-        )
+    refuse_without_room(folder, 3 * weights)
 
 
 def add(writer: gguf.GGUFWriter, key: str, value: Any) -> None:

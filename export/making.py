@@ -77,6 +77,7 @@ class Bench:
         self.checkpoint, self.folder, self.order = checkpoint, folder, order
         self.student_sha256 = student_sha256
         self.calibration: Calibration | None = None
+        self._importance: Importance | None = None
         self.prices: Prices = {}
 
     def plain(self) -> Path:
@@ -84,7 +85,9 @@ class Bench:
         return once(self.folder / "F16.gguf", lambda path: write_f16(self.checkpoint, path))
 
     def importance(self) -> Importance:
-        """Measured on dialogues that the gate does not use."""
+        """Measured on dialogues that the gate does not use, and read once for all types."""
+        if self._importance is not None:
+            return self._importance
         text, judged = self.order.imatrix, self.order.texts
         own = calibration(Path(text) if text else None, [*judged.exact, *judged.measured])
         self.calibration = own
@@ -92,7 +95,8 @@ class Bench:
         def measure(path: Path) -> None:
             save_importance(importance_of(self.checkpoint, own.conversations), path)
 
-        return load_importance(once(self.folder / "importance.npz", measure))
+        self._importance = load_importance(once(self.folder / "importance.npz", measure))
+        return self._importance
 
     def plan(self, order: Order) -> Plan:
         """How the order's type is written."""

@@ -59,7 +59,7 @@ def mixed(
     quantize(plain, scratch, asked)
     free = {n: shape for n, shape in matrices_of(plain).items() if n not in chosen}
     taken = {t.name: int(t.n_bytes) for t in gguf.GGUFReader(scratch).tensors}
-    limit = budget(scratch, name, free, chosen)
+    limit = budget(scratch, name, free, chosen, taken)
     trials = {n: steps(type_named(name).block, columns) for n, (_, columns) in free.items()}
     blocks = sorted({kind for kinds in trials.values() for kind in kinds}, key=bits_per_weight)
     for block in track(blocks, "sensitivity", len(blocks)):
@@ -84,11 +84,17 @@ def mixed(
 
 
 def budget(
-    written: Path, name: str, free: Mapping[str, tuple[int, int]], chosen: Mapping[str, str]
+    written: Path,
+    name: str,
+    free: Mapping[str, tuple[int, int]],
+    chosen: Mapping[str, str],
+    sizes: Mapping[str, int],
 ) -> int:
-    """Bytes for the free matrices: those of llama.cpp's own mix, or fewer where it exceeds."""
+    """Bytes for the free matrices: those of llama.cpp's own mix, or fewer where it exceeds.
+
+    `sizes` are the bytes of every tensor in `written`.
+    """
     found = read_back(written, name, chosen)
-    sizes = {t.name: int(t.n_bytes) for t in gguf.GGUFReader(written).tensors}
     taken = sum(sizes[tensor] for tensor in free)
     odd = any(columns % WIDE_BLOCK for _, columns in free.values())
     whole = sum(sizes.values()) if odd else written.stat().st_size

@@ -7,14 +7,14 @@ nothing and a folder that fails the gate (exit 1); neither leaves anything under
 """
 
 import math
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from distill.core.command import Outcome, command
-from distill.core.errors import BadInput, CheckFailed, Unavailable
+from distill.core.errors import BadInput, CheckFailed
+from export.options import Text
 
 if TYPE_CHECKING:
     from distill.core.manifest import ArtifactManifest
@@ -44,10 +44,7 @@ def run(
     out: Annotated[
         Path | None, typer.Option(help="Folder to write; one in `edge/` beside the checkpoint.")
     ] = None,
-    text: Annotated[
-        Path | None,
-        typer.Option(help="Held-out dialogues for the gate (JSON lines); ours without it."),
-    ] = None,
+    text: Text = None,
     gate: Annotated[
         bool, typer.Option("--gate/--no-gate", help="Compare the folder with the checkpoint.")
     ] = True,
@@ -113,15 +110,12 @@ def compared(folder: Path, student: Path, text: Path | None, record: dict[str, A
     """The gate on a finished folder, for `distill export verify`; operators are counted again."""
     from export.checkpoint import open_checkpoint
     from export.onnx_counts import read_back
-    from export.parity import texts_for
+    from export.parity import texts_for, with_changes
 
     checkpoint, bits = open_checkpoint(student), record["requested_bits"]
     found = read_back(folder, bits, parameters_of(checkpoint)).record()
     parity = judged(checkpoint, folder, bits, texts_for(text))
-    changed = [key for key, value in found.items() if record.get(key) != value]
-    if changed:
-        parity["failed"].append(f"the manifest's quantization differs in {', '.join(changed)}")
-    return parity
+    return with_changes(parity, found, record)
 
 
 def parameters_of(checkpoint: "Checkpoint") -> int:
@@ -132,16 +126,12 @@ def parameters_of(checkpoint: "Checkpoint") -> int:
 
 
 def refuse_full_disk(checkpoint: "Checkpoint", target: Path) -> None:
+    from export.workshop import refuse_without_room
+
     parent = next(p for p in target.absolute().parents if p.exists())
     if not parent.is_dir():
         raise BadInput(f"{target} cannot be written: {parent} is a file; choose another --out")
-    needed = BYTES_PER_WEIGHT * parameters_of(checkpoint)
-    free = shutil.disk_usage(parent).free
-    if needed > free:
-        raise Unavailable(
-            f"{parent} has {free / 1e6:.0f} MB free and the export needs about "
-            f"{needed / 1e6:.0f} MB; free some space or choose another --out"
-        )
+    refuse_without_room(parent, BYTES_PER_WEIGHT * parameters_of(checkpoint))
 
 
 def manifest_for(
@@ -151,25 +141,15 @@ def manifest_for(
     found: "Quantized",
     parity: dict[str, Any],
 ) -> "ArtifactManifest":
-    """The manifest of a folder that will be renamed to `target`; provenance from kindred.json."""
-    from distill.core.jsonl import read_json, sha256_of
-    from distill.core.manifest import ArtifactManifest, describe, tool_versions
+    """The manifest of a folder that will be renamed to `target`."""
+    from distill.core.jsonl import sha256_of
+    from distill.core.manifest import describe
+    from export.card import manifest_of
 
-    known = checkpoint.folder / "kindred.json"
-    provenance = read_json(known) if known.exists() else {}
     files = [describe(file) for file in sorted(folder.iterdir())]
     placed = [file.model_copy(update={"path": f"{target.name}/{file.path}"}) for file in files]
-    return ArtifactManifest(
-        files=placed,
-        student=str(checkpoint.folder),
-        student_sha256=sha256_of(checkpoint.folder),
-        base=provenance.get("base"),
-        recipe_sha256=provenance.get("recipe_sha256"),
-        data_sha256=provenance.get("data_sha256") or {},
-        quantization=found.record(),
-        parity=parity,
-        tools=tool_versions(),
-    )
+    student = sha256_of(checkpoint.folder)
+    return manifest_of(checkpoint, student, placed, found.record(), parity)
 
 
 def lines(target: Path, found: "Quantized", parity: dict[str, Any]) -> list[str]:

@@ -14,7 +14,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from distill.core.errors import CheckFailed, KindredError
-from export.session import Session, chunks
+from export.session import Session
 from runtime.backends.onnx import Onnx
 from runtime.backends.onnx_graph import Graph
 from runtime.backends.onnx_tokens import TOKENIZER
@@ -67,16 +67,3 @@ class OnnxSession(Session):
         logits_NV = self._graph.read(tokens, past=self._past)
         self._past += len(tokens)
         return logits_NV
-
-    def greedy(self, prompt: Sequence[int], limit: int) -> list[int]:
-        self.restart()
-        logits_NV = np.empty((0, 0))
-        for chunk in chunks(prompt, self.batch):
-            logits_NV = self.read(chunk)
-        reply: list[int] = []
-        while len(reply) < limit:
-            reply.append(int(logits_NV[-1].argmax()))
-            if self.ends(reply[-1]) or len(reply) == limit:
-                break
-            logits_NV = self.read(reply[-1:])
-        return reply

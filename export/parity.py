@@ -165,6 +165,16 @@ def judged(pair: Agreement, limit: Limit) -> dict[str, Any]:
     return figures | limits | {"failed": failed}
 
 
+def with_changes(
+    parity: dict[str, Any], found: Mapping[str, Any], recorded: Mapping[str, Any]
+) -> dict[str, Any]:
+    """A gate's record that also fails where a file does not hold what its manifest says."""
+    changed = [key for key, value in found.items() if recorded.get(key) != value]
+    if changed:
+        parity["failed"].append(f"the manifest's quantization differs in {', '.join(changed)}")
+    return parity
+
+
 class Replying(Protocol):
     """A file that can write a reply."""
 

@@ -144,20 +144,6 @@ class Session:
         pointer = ctypes.cast(rows, ctypes.POINTER(ctypes.c_float))
         return np.ctypeslib.as_array(pointer, (len(tokens), self.vocabulary_size)).copy()
 
-    def greedy(self, prompt: Sequence[int], limit: int) -> list[int]:
-        """The most likely continuation, at most `limit` tokens, with the end token if it came."""
-        self.restart()
-        logits_NV = np.empty((0, 0))
-        for chunk in chunks(prompt, self.batch):
-            logits_NV = self.read(chunk)
-        reply: list[int] = []
-        while len(reply) < limit:
-            reply.append(int(logits_NV[-1].argmax()))
-            if self.ends(reply[-1]) or len(reply) == limit:
-                break
-            logits_NV = self.read(reply[-1:])
-        return reply
-
 
 def chunks(tokens: Sequence[int], size: int) -> list[Sequence[int]]:
     return [tokens[start : start + size] for start in range(0, len(tokens), size)]

@@ -66,17 +66,14 @@ def compared(
 ) -> dict[str, Any]:
     """The gate on the finished file; types are counted again first."""
     from export.checkpoint import open_checkpoint
-    from export.parity import gate, texts_for
+    from export.parity import gate, texts_for, with_changes
     from export.quantize import read_back
     from export.types import type_named
 
     kind = quantization["type"]
     found = read_back(file, kind, quantization.get("tensors")).record()
     parity = gate(open_checkpoint(folder), {kind: (file, type_named(kind).bits)}, texts_for(text))
-    changed = [key for key, value in found.items() if quantization.get(key) != value]
-    if changed:
-        parity["failed"].append(f"the manifest's quantization differs in {', '.join(changed)}")
-    return parity
+    return with_changes(parity, found, quantization)
 
 
 def unlike(folder: Path, expected: str) -> list[str]:

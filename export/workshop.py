@@ -60,6 +60,16 @@ def once(path: Path, write: Callable[[Path], None]) -> Path:
     return path
 
 
+def refuse_without_room(folder: Path, size_bytes: int) -> None:
+    """Unavailable when the disk cannot hold what an export writes on its way."""
+    free = shutil.disk_usage(folder).free
+    if size_bytes > free:
+        raise Unavailable(
+            f"{folder} has {free / 1e6:.0f} MB free and the export needs about "
+            f"{size_bytes / 1e6:.0f} MB; free some space or choose another --out"
+        )
+
+
 def put_in_place(written: Path, target: Path, before: Callable[[], None]) -> None:
     """Give a file its final name; `before` writes what must stand beside it by then.
 

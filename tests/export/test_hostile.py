@@ -12,7 +12,7 @@ from distill.core.errors import BadInput, MissingInput, Unsupported
 from export.checkpoint import open_checkpoint
 from export.f16 import target_names, write_f16
 from export.shards import MOST_CONFIG_BYTES, MOST_HEADER_BYTES, checked_header
-from tests.export.students import lively_student
+from tests.export.students import linked_copy, lively_student
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 
@@ -25,11 +25,7 @@ def whole(tmp_path_factory):
 @pytest.fixture
 def folder(whole, tmp_path):
     """A copy that a test may break; its files are links to the same bytes until they are."""
-    copy = tmp_path / "student"
-    copy.mkdir()
-    for path in whole.iterdir():
-        (copy / path.name).hardlink_to(path)
-    return copy
+    return linked_copy(whole, tmp_path / "student")
 
 
 def put(path, data):

@@ -230,7 +230,7 @@ def test_a_full_disk_and_a_file_in_the_way_are_refused(tmp_path, monkeypatch):
     with pytest.raises(BadInput, match="is a file; choose another --out"):
         exporting.refuse_full_disk(checkpoint, tmp_path / "file" / "edge")
     usage = shutil.disk_usage(tmp_path)._replace(free=1000)
-    monkeypatch.setattr(exporting.shutil, "disk_usage", lambda path: usage)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     with pytest.raises(Unavailable, match="needs about"):
         exporting.refuse_full_disk(checkpoint, tmp_path / "edge")
 

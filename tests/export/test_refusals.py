@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from tests.export.commands import ROOT, export, left_behind, one_line
+from tests.export.students import linked_copy
 from tests.models import tiny_checkpoint
 
 
@@ -19,11 +20,7 @@ def whole(tmp_path_factory):
 @pytest.fixture
 def student(whole, tmp_path):
     """A copy that a test may break; weights are linked, not copied."""
-    folder = tmp_path / "student"
-    folder.mkdir()
-    for path in whole.iterdir():
-        (folder / path.name).hardlink_to(path)
-    return folder
+    return linked_copy(whole, tmp_path / "student")
 
 
 def rewrite(folder, name, **changes):

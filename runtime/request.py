@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from runtime.guard import Checked, Guard
 from runtime.replies import ApiError, Completion, Shape
+from runtime.text import half_pair_in
 
 MAX_STOPS = 16
 MAX_BIASES = 1024
@@ -51,7 +52,7 @@ def joined(content: Any) -> Any:
 
 
 def whole_characters(text: str) -> str:
-    if any("\ud800" <= character <= "\udfff" for character in text):
+    if half_pair_in(text):
         raise ValueError("it holds half a surrogate pair: no valid text")
     return text
 
@@ -60,10 +61,14 @@ def as_list(stop: Any) -> Any:
     return [stop] if isinstance(stop, str) else stop
 
 
-class Message(BaseModel):
-    """One message; what SDKs add to it (`name`, `refusal`, ...) is not read."""
+class Part(BaseModel):
+    """A part of a request; what SDKs add to it (`name`, `refusal`, ...) is not read."""
 
     model_config = ConfigDict(strict=True, extra="ignore")
+
+
+class Message(Part):
+    """One message."""
 
     role: Literal["system", "developer", "user", "assistant"]
     content: Annotated[str, BeforeValidator(joined), AfterValidator(whole_characters)]
@@ -73,36 +78,26 @@ class Message(BaseModel):
         return {"role": role, "content": self.content}
 
 
-class StreamOptions(BaseModel):
-    model_config = ConfigDict(strict=True, extra="ignore")
-
+class StreamOptions(Part):
     include_usage: bool | None = None
 
 
-class Schema(BaseModel):
+class Schema(Part):
     """A JSON schema that the reply must follow."""
-
-    model_config = ConfigDict(strict=True, extra="ignore")
 
     name: str | None = None
     schema_: dict[str, Any] = Field(alias="schema")
 
 
-class PlainFormat(BaseModel):
-    model_config = ConfigDict(strict=True, extra="ignore")
-
+class PlainFormat(Part):
     type: Literal["text"]
 
 
-class ObjectFormat(BaseModel):
-    model_config = ConfigDict(strict=True, extra="ignore")
-
+class ObjectFormat(Part):
     type: Literal["json_object"]
 
 
-class SchemaFormat(BaseModel):
-    model_config = ConfigDict(strict=True, extra="ignore")
-
+class SchemaFormat(Part):
     type: Literal["json_schema"]
     json_schema: Schema
 

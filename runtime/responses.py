@@ -9,12 +9,12 @@ import secrets
 import time
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from runtime.engine import Piece, Reply
 from runtime.guard import Checked
 from runtime.replies import ApiError, Shape, ascii_json, ours
-from runtime.request import Asked, Message, PlainFormat, Schema, whole_characters
+from runtime.request import Asked, Message, Part, PlainFormat, Schema, whole_characters
 
 
 def as_items(given: Any) -> Any:
@@ -33,9 +33,7 @@ class SchemaHere(Schema):
     type: Literal["json_schema"]
 
 
-class TextOptions(BaseModel):
-    model_config = ConfigDict(strict=True, extra="ignore")
-
+class TextOptions(Part):
     format: PlainFormat | SchemaHere | None = Field(None, discriminator="type")
 
 
@@ -106,7 +104,7 @@ class Response:
             self._event("response.created", response=running),
             self._event("response.in_progress", response=running),
             self._event("response.output_item.added", **place),
-            self._event("response.content_part.added", **self._place(), part=part("")),
+            self._event("response.content_part.added", **self._place(), part=spoken("")),
         ]
         return [*events, *([self.piece_event(Piece(self.before))] if self.before else [])]
 
@@ -117,7 +115,7 @@ class Response:
 
     def closing(self, reply: Reply, finish: str) -> list[bytes]:
         status = STATUS[finish]
-        whole = part(self._text)
+        whole = spoken(self._text)
         done = self._message(status, [whole])
         return [
             self._event("response.output_text.done", **self._place(), text=self._text, logprobs=[]),
@@ -137,7 +135,7 @@ class Response:
 
     def _ended(self, reply: Reply, finish: str) -> dict[str, Any]:
         status = STATUS[finish]
-        ended = self._response(status, [self._message(status, [part(self._text)])])
+        ended = self._response(status, [self._message(status, [spoken(self._text)])])
         if status == "incomplete":
             ended["incomplete_details"] = {"reason": "max_output_tokens"}
         ended["usage"] = {
@@ -195,5 +193,5 @@ class Response:
 STATUS = {"stop": "completed", "length": "incomplete"}
 
 
-def part(text: str) -> dict[str, Any]:
+def spoken(text: str) -> dict[str, Any]:
     return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}

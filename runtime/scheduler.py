@@ -132,7 +132,3 @@ class Scheduler:
         self._stopping = True
         for generation in list(self._active):
             generation.cancel()
-
-    def close(self) -> None:
-        """Stop; the engine's own `close` waits for the step in progress."""
-        self.stop()

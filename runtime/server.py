@@ -96,10 +96,11 @@ class Chats:
             )
 
     def _require_within_limits(self, asked: Asked) -> None:
-        if len(asked.said()) > self._limits.messages:
+        count = len(asked.said())
+        if count > self._limits.messages:
             raise ApiError(
                 400,
-                f"there are {len(asked.said())} messages; at most {self._limits.messages} are read",
+                f"there are {count} messages; at most {self._limits.messages} are read",
                 "messages",
                 "too_many_messages",
             )
@@ -200,7 +201,7 @@ def application(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
-        scheduler.close()
+        scheduler.stop()
 
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url="/openapi.json")
     for route, kind in KINDS.items():

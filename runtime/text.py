@@ -45,3 +45,8 @@ def overlap(text: str, stop: str) -> int:
     """Length of the longest end of `text` that begins `stop`."""
     longest = min(len(text), len(stop) - 1)
     return next((n for n in range(longest, 0, -1) if stop.startswith(text[-n:])), 0)
+
+
+def half_pair_in(text: str) -> bool:
+    """Whether a text holds half a surrogate pair, which no encoding can write."""
+    return any("\ud800" <= character <= "\udfff" for character in text)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import openai
 import pytest
 
 from tests.runtime.serving import Serving
@@ -15,3 +16,10 @@ def serving(tiny_gguf: Path, tmp_path_factory: pytest.TempPathFactory):
     assert log.read_text().splitlines() == [
         "tiny-F16: 128 tokens of context; Ctrl-C stops the server"
     ]
+
+
+@pytest.fixture(scope="module")
+def client(serving: Serving):
+    """OpenAI's own client of that server."""
+    with openai.OpenAI(base_url=serving.url, api_key="none", max_retries=0, timeout=60) as made:
+        yield made

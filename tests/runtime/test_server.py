@@ -13,12 +13,6 @@ MODEL = "tiny-F16"
 
 
 @pytest.fixture(scope="module")
-def client(serving):
-    with openai.OpenAI(base_url=serving.url, api_key="none", max_retries=0, timeout=60) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
 def expected(tiny_gguf):
     """Text and counts of one greedy reply, from the engine itself."""
     with load(tiny_gguf, context=128, threads=1) as engine:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import termios
 import time
+from pathlib import Path
 
 import pytest
 
@@ -184,6 +185,14 @@ class Screen:
         self.shown = self.shown[found.end() :]
         return found
 
+    def until_it_waits(self):
+        """Until its main thread sleeps: Python's line editor loses a Ctrl-C that comes between
+        the prompt and the wait for a key.
+        """
+        state = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/stat")
+        while state.exists() and state.read_text().rpartition(")")[2].split()[0] != "S":
+            os.sched_yield()
+
     def close(self):
         code = self.process.wait(timeout=30)
         os.close(self.leader)
@@ -218,6 +227,7 @@ def test_ctrl_c_in_a_real_terminal_stops_the_reply_and_then_leaves(tiny_gguf):
     screen.type("\x03")
     screen.until(r", stopped\]")
     screen.until("> ")
+    screen.until_it_waits()
     screen.type("\x03")
     assert screen.close() == 0
     assert "Traceback" not in screen.shown

@@ -1,7 +1,8 @@
-"""Serve as on a smaller device: `--device-profile NAME` or a YAML file of one's own.
+"""Devices: what each offers an app, and this process held to it.
 
-In: the name of a bundled profile, or a file. Out: this process, held to so many processor cores and
-so much memory of its own (the weights are mapped from the file and count against the same sum).
+In: the name of a bundled profile (the one list that serving and exporting share), or a YAML file.
+Out: a `Profile`; this process, held to so many processor cores and so much memory of its own (the
+weights are mapped from the file and count against the same sum).
 Refused: an unknown name or a broken file (BadInput), a file that is missing (MissingInput), a model
 that cannot fit (BadInput), and a system without such limits (Unavailable).
 """
@@ -32,6 +33,11 @@ class Profile(BaseModel):
     context: int = Field(ge=1)
     parallel: int = Field(ge=1)
 
+    @property
+    def room_bytes(self) -> int:
+        """For weights, cache and buffers together; a file that keeps it is one that is served."""
+        return (self.memory_mb - LEAST_MB) * 2**20
+
     def cores(self) -> int:
         return min(self.threads or physical_cores(), physical_cores())
 
@@ -55,12 +61,12 @@ def read_profile(name: str) -> Profile:
 
 def hold_to(profile: Profile, file: Path) -> None:
     """Cap this process for good, threads that it starts later included."""
-    size_mb = sum(part.stat().st_size for part in parts(file)) / 2**20
-    left_mb = profile.memory_mb - size_mb
-    if left_mb < LEAST_MB:
+    size_bytes = sum(part.stat().st_size for part in parts(file))
+    if size_bytes > profile.room_bytes:
         raise BadInput(
-            f"{file} takes {size_mb:.0f} MB, and of the profile's {profile.memory_mb} MB "
-            f"{LEAST_MB} are needed beside it; export it with fewer bits, or choose another profile"
+            f"{file} takes {size_bytes / 2**20:.0f} MB, and of the profile's {profile.memory_mb} "
+            f"MB {LEAST_MB} are needed beside it; export it with fewer bits, or choose another "
+            "profile"
         )
     if not hasattr(os, "sched_setaffinity"):
         raise Unavailable("this system cannot hold a process to a device profile; leave it out")
@@ -69,7 +75,7 @@ def hold_to(profile: Profile, file: Path) -> None:
     allowed = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, allowed[: profile.cores()])
     # What a process writes, its weights apart, which are pages of the file.
-    limit = int(left_mb * 2**20)
+    limit = profile.memory_mb * 2**20 - size_bytes
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
 

@@ -1,5 +1,6 @@
 """Serving as on a phone: threads and memory of the process are capped, or the file is refused."""
 
+import os
 import resource
 import subprocess
 import sys
@@ -8,13 +9,19 @@ from pathlib import Path
 import psutil
 import pytest
 
-from distill.core.errors import BadInput, MissingInput
+from distill.core.errors import BadInput, MissingInput, Unavailable
 from runtime.cores import physical_cores
 from runtime.device import NAMES, hold_to, read_profile
 from tests.runtime.serving import Serving
 
 PROFILE = "says: a toy\nthreads: 1\nmemory_mb: {}\ncontext: 64\nparallel: 1\n"
 FIRST = [{"role": "user", "content": "hi"}]
+
+
+def file_of(path, size_bytes):
+    path.touch()
+    os.truncate(path, size_bytes)  # a hole: it takes no room on the disk
+    return path
 
 
 def test_the_bundled_profiles_are_those_of_the_design():
@@ -26,6 +33,17 @@ def test_the_bundled_profiles_are_those_of_the_design():
         "laptop": (None, 6144),
     }
     assert found["laptop"].cores() == physical_cores()
+
+
+def test_what_the_room_of_a_profile_holds_is_served_and_a_byte_more_is_not(tmp_path, monkeypatch):
+    caps = []
+    monkeypatch.setattr(resource, "setrlimit", lambda kind, limits: caps.append(limits))
+    monkeypatch.setattr("os.sched_setaffinity", lambda process, cores: None)
+    profile = read_profile("phone-4gb")
+    hold_to(profile, file_of(tmp_path / "fits.gguf", profile.room_bytes))
+    assert caps == [(256 * 2**20, 256 * 2**20)]
+    with pytest.raises(BadInput, match="or choose another profile"):
+        hold_to(profile, file_of(tmp_path / "large.gguf", profile.room_bytes + 1))
 
 
 def test_a_server_keeps_within_its_profile(tiny_gguf, tmp_path):
@@ -57,9 +75,7 @@ def test_memory_beyond_the_profile_cannot_be_had(tiny_gguf, tmp_path):
 
 
 def test_a_file_that_cannot_fit_is_refused_before_any_cap(tmp_path):
-    file = tmp_path / "large.gguf"
-    with file.open("wb") as opened:
-        opened.truncate(900 * 2**20)
+    file = file_of(tmp_path / "large.gguf", 900 * 2**20)
     before = resource.getrlimit(resource.RLIMIT_DATA)
     with pytest.raises(BadInput, match="takes 900 MB, and of the profile's 1024 MB 256 are"):
         hold_to(read_profile("phone-4gb"), file)
@@ -67,10 +83,6 @@ def test_a_file_that_cannot_fit_is_refused_before_any_cap(tmp_path):
 
 
 def test_a_system_without_limits_says_so(monkeypatch, tiny_gguf):
-    import os
-
-    from distill.core.errors import Unavailable
-
     monkeypatch.delattr(os, "sched_setaffinity")
     with pytest.raises(Unavailable, match="cannot hold a process to a device profile"):
         hold_to(read_profile("laptop"), tiny_gguf)

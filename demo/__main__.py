@@ -1,14 +1,17 @@
-"""Talk to a student in the browser."""
+"""Talk to a student in the browser; without a command, to the newest one under runs/."""
 
 from distill.core.command import Entry, main
 
 GROUP = {
-    "chat": Entry("demo.chat", "Open a chat page on a served file.", "demo", ("gradio", "openai")),
+    "chat": Entry(
+        "demo.chat", "Open a page: chat, blind comparison, origin.", "demo", ("gradio", "openai")
+    ),
 }
+BARE = "chat"
 
 
 def run() -> None:
-    main("demo", "Talk to a student in the browser.", GROUP)
+    main("demo", __doc__ or "", GROUP, BARE)
 
 
 if __name__ == "__main__":

@@ -87,7 +87,7 @@ def load(name: str, entry: Entry) -> Any:
         )
     module = importlib.import_module(entry.module)
     if isinstance(group := getattr(module, "GROUP", None), Mapping):
-        return group_of(name, module.__doc__ or "", group)
+        return group_of(name, module.__doc__ or "", group, getattr(module, "BARE", None))
     app = typer.Typer(add_completion=False, rich_markup_mode=None)
     app.command(name)(module.run)
     loaded = typer.main.get_command(app)
@@ -95,10 +95,13 @@ def load(name: str, entry: Entry) -> Any:
     return loaded
 
 
-def group_of(name: str, help: str, table: Mapping[str, Entry]) -> Any:
-    """A group whose commands are imported only when chosen."""
+def group_of(name: str, help: str, table: Mapping[str, Entry], bare: str | None = None) -> Any:
+    """A group whose commands are imported only when chosen; `bare` is run when none is named."""
 
     class Group(TyperGroup):
+        def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+            return super().parse_args(ctx, args or ([bare] if bare else []))
+
         def list_commands(self, ctx: Any) -> list[str]:
             return list(table)
 
@@ -113,10 +116,10 @@ def group_of(name: str, help: str, table: Mapping[str, Entry]) -> Any:
     return Group(name=name, help=help, no_args_is_help=True, rich_markup_mode=None)
 
 
-def main(name: str, help: str, table: Mapping[str, Entry]) -> None:
+def main(name: str, help: str, table: Mapping[str, Entry], bare: str | None = None) -> None:
     """Run a command line; a mendable error is one line on standard error."""
     try:
-        group_of(name, help, table)(prog_name=name)
+        group_of(name, help, table, bare)(prog_name=name)
     except KindredError as error:
         fail(str(error), error.exit_code)
     except OSError as error:

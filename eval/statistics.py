@@ -1,21 +1,25 @@
-"""Counts and rates of judged pairs, with intervals.
+"""Counts and rates of judged pairs, and intervals of these and of any other figure.
 
-In: the outcome of every pair. Out: a `Tally`, its rate and an interval over dialogues. An empty
-tally has no rate: what was not decided is counted, shown, and never scored.
+In: the outcome of every pair, or things to resample. Out: a `Tally`, its rates, intervals. An
+empty tally has no rate: what was not read is counted, shown, and never scored.
 """
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from distill.core.records import Verdict
 
 Outcome = Literal["win", "loss", "tie", "flip", "unreadable", "failed", "split"]
+Indices = NDArray[np.int64]
 RESAMPLES = 10_000
+RESAMPLES_OF_A_FIGURE = 1000
 LEVEL = 0.95
 Z = 1.959963984540054  # the 97.5 % point of the standard normal
 Z_POWER = 0.8416212335729143  # its 80 % point
@@ -51,12 +55,23 @@ class Tally:
         """Wins among decided pairs; None when nothing was decided."""
         return self.wins / self.decided if self.decided else None
 
+    @property
+    def even(self) -> int:
+        """Pairs that were read and that neither won: ties, flips, and splits of a panel."""
+        return self.ties + self.flips + self.split
+
+    @property
+    def share(self) -> float | None:
+        """Wins and half of the even pairs, of all that were read; the other's share is the rest."""
+        read = self.decided + self.even
+        return (self.wins + self.even / 2) / read if read else None
+
 
 @dataclass(frozen=True)
 class Interval:
     low: float
     high: float
-    method: Literal["bootstrap", "wilson"]
+    method: Literal["bootstrap", "wilson", "bca"]
 
 
 def outcome_of(straight: Verdict | None, swapped: Verdict | None) -> Outcome:
@@ -107,8 +122,58 @@ def win_rate_interval(counts: Tally, seed: int) -> Interval | None:
         return wilson(counts.wins, counts.decided)
     random = np.random.default_rng(seed)
     rates = random.beta(counts.wins + 0.5, counts.losses + 0.5, RESAMPLES)
-    low, high = np.quantile(rates, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    low, high = np.quantile(rates, edges())
     return Interval(float(low), float(high), "bootstrap")
+
+
+def share_interval(counts: Tally, seed: int) -> Interval | None:
+    """95 % interval of `Tally.share` over dialogues; None when nothing was read.
+
+    As for the win rate, with three endings: the weights of a Bayesian bootstrap are Dirichlet. It
+    is that of the win rate when no pair ended even.
+    """
+    if not counts.even:
+        return win_rate_interval(counts, seed)
+    random = np.random.default_rng(seed)
+    won, even, lost = (
+        random.standard_gamma(weight, RESAMPLES)
+        for weight in (counts.wins + 0.5, counts.even, counts.losses + 0.5)
+    )
+    low, high = np.quantile((won + even / 2) / (won + even + lost), edges())
+    return Interval(float(low), float(high), "bootstrap")
+
+
+def edges() -> list[float]:
+    return [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
+
+
+def bootstrap(
+    count: int,
+    statistic: Callable[[Indices], float],
+    seed: int,
+    resamples: int = RESAMPLES_OF_A_FIGURE,
+) -> Interval | None:
+    """95 % interval of any figure of `count` things (dialogues, replies); None for fewer than two.
+
+    `statistic` gives the figure of the things with these numbers, some of them more than once.
+    Bias-corrected and accelerated (Efron, 1987): the plain percentiles lie too near for few things.
+    """
+    if count < 2:
+        return None
+    random, normal = np.random.default_rng(seed), NormalDist()
+    every = np.arange(count)
+    drawn = random.integers(count, size=(resamples, count))
+    found = np.array([statistic(numbers) for numbers in drawn])
+    whole = statistic(every)
+    below = float(np.mean(found < whole) + np.mean(found == whole) / 2)
+    bias = normal.inv_cdf(min(max(below, 0.5 / resamples), 1 - 0.5 / resamples))
+    left_out = np.array([statistic(np.delete(every, number)) for number in every])
+    pull = left_out.mean() - left_out
+    spread = float(np.sum(pull**2)) ** 1.5
+    bend = float(np.sum(pull**3)) / (6 * spread) if spread else 0.0
+    moved = (bias + (bias + z) / (1 - bend * (bias + z)) for z in (-Z, Z))
+    low, high = np.quantile(found, [normal.cdf(z) for z in moved])
+    return Interval(float(low), float(high), "bca")
 
 
 def sign_test(counts: Tally) -> float | None:

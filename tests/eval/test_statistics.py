@@ -2,10 +2,19 @@
 
 import random
 
+import numpy as np
 import pytest
 
 from distill.core.records import Verdict
-from eval.statistics import Tally, outcome_of, tally, wilson, win_rate_interval
+from eval.statistics import (
+    Tally,
+    bootstrap,
+    outcome_of,
+    share_interval,
+    tally,
+    wilson,
+    win_rate_interval,
+)
 
 
 def verdicts(straight, swapped):
@@ -77,3 +86,36 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says():
         interval = win_rate_interval(Tally(wins=wins, losses=100 - wins), trial)
         inside += interval.low <= 0.7 <= interval.high
     assert 0.90 <= inside / 200 <= 0.99
+
+
+def test_an_even_pair_is_half_a_win_for_either_side():
+    counts = tally(["win"] * 5 + ["loss"] * 2 + ["tie"] * 2 + ["flip", "unreadable", "failed"])
+    mirrored = Tally(wins=2, losses=5, ties=2, flips=1)
+    assert counts.share == 0.65 and counts.share + mirrored.share == 1
+    assert Tally(unreadable=3).share is None and share_interval(Tally(failed=1), 0) is None
+
+
+def test_a_judge_that_always_flips_says_one_half_and_little_doubt():
+    interval = share_interval(Tally(flips=40), 0)
+    assert interval.low == pytest.approx(0.475, abs=0.01)
+    assert interval.low + interval.high == pytest.approx(1, abs=0.005)
+    assert share_interval(Tally(wins=7, losses=4), 1) == win_rate_interval(
+        Tally(wins=7, losses=4), 1
+    )
+
+
+def test_the_bootstrap_of_a_mean_is_as_wide_as_its_standard_error():
+    values = np.random.default_rng(1).normal(size=60)
+    interval = bootstrap(60, lambda numbers: float(values[numbers].mean()), 0)
+    error = 1.96 * values.std() / 60**0.5
+    assert interval.low == pytest.approx(values.mean() - error, abs=0.03)
+    assert interval.high == pytest.approx(values.mean() + error, abs=0.03)
+
+
+def test_the_bootstrap_leans_where_the_values_do_and_needs_two():
+    values = np.random.default_rng(2).exponential(size=20)
+    interval = bootstrap(20, lambda numbers: float(values[numbers].mean()), 0)
+    assert interval.high - values.mean() > 1.2 * (values.mean() - interval.low)
+    assert bootstrap(1, lambda numbers: 1.0, 0) is None
+    same = bootstrap(5, lambda numbers: 3.0, 0)
+    assert (same.low, same.high) == (3.0, 3.0)

@@ -1,8 +1,8 @@
 """Refuse improvements that no longer mean what their original means.
 
 Similarity is the cosine of two vectors: TF-IDF of words (scikit-learn) or, with `--embeddings`,
-the mean of a sentence encoder's token vectors (transformers). TF-IDF sees shared words only, so
-its default refuses what shares next to none; an encoder's default is higher.
+the mean of a sentence encoder's token vectors (`distill.core.encoder`). TF-IDF sees shared words
+only, so its default refuses what shares next to none; an encoder's default is higher.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,8 +18,6 @@ TFIDF_LEAST, ENCODER_LEAST = 0.02, 0.2
 
 def check(settings: Settings) -> Check:
     if settings.embeddings:
-        from distill.curating.encoder import encoder_similarities
-
         measure, least = encoder_similarities(settings.embeddings), ENCODER_LEAST
     else:
         measure, least = tfidf_similarities(settings), TFIDF_LEAST
@@ -41,6 +39,20 @@ def reason(case: Case, likeness: float | None, least: float) -> Reason:
     if likeness is None or likeness >= least:
         return None
     return f"{likeness:.3f} alike to {case.response.improves}, at least {least:g}"
+
+
+def encoder_similarities(name: str) -> Similarities:
+    from distill.core.encoder import open_encoder
+
+    encoder = open_encoder(name)
+
+    def measure(originals: Sequence[str], improved: Sequence[str]) -> Sequence[float]:
+        both = encoder.vectors([*originals, *improved])
+        left, right = both[: len(originals)], both[len(originals) :]
+        similar: Sequence[float] = (left * right).sum(1).tolist()
+        return similar
+
+    return measure
 
 
 def tfidf_similarities(settings: Settings) -> Similarities:

@@ -7,6 +7,7 @@ is not installed (MissingExtra, which names the package).
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from distill.core.encoder import open_encoder
 from eval.judges.offline import OfflineJudge
 from eval.judges.options import JudgeOptions
 from eval.judges.seam import Call, Decision
@@ -32,7 +33,5 @@ class EmbeddedJudge(OfflineJudge):
 
 
 def opened(spec: str, asked: JudgeOptions, out: Path, ties: bool) -> EmbeddedJudge:
-    from eval.embedding import local_model
-
-    local_model()
+    open_encoder()
     return EmbeddedJudge(load_caring())

@@ -1,15 +1,13 @@
 """Each rule of distill curate: what it refuses, and what it must let pass."""
 
-import itertools
 import random
 from collections import Counter
 
 import pytest
 
-from distill.core.errors import BadInput, MissingInput
+from distill.core.errors import BadInput
 from distill.curating import leaks, length, loops, meaning, refusing, repeats
 from distill.curating.case import Settings
-from distill.curating.encoder import encoder_folder
 from distill.curating.mean_length import mean_of, to_refuse
 from distill.curating.table import RULES, wanted_rules
 from tests.distill.curating import case
@@ -127,17 +125,3 @@ def test_rules_are_chosen_by_name_and_run_in_the_order_of_the_table():
             BadInput, match=r"there is no rule named .*; known are: length, refusal"
         ):
             wanted_rules(names)
-
-
-def test_an_encoder_is_a_folder_or_a_package(tmp_path, monkeypatch):
-    for name in itertools.chain(["no-such-package-at-all"], [str(tmp_path), "a/b"]):
-        with pytest.raises(MissingInput, match="neither a folder with a config"):
-            encoder_folder(name)
-    place = tmp_path / "made_up_encoder" / "model"
-    place.mkdir(parents=True)
-    (place.parent / "__init__.py").write_text("raise SystemExit('imported')\n")
-    (place / "config.json").write_text("{}")
-    (place / "model.safetensors").write_bytes(b"")
-    assert encoder_folder(str(place)) == place
-    monkeypatch.syspath_prepend(str(tmp_path))
-    assert encoder_folder("made-up-encoder") == place

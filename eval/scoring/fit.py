@@ -1,7 +1,8 @@
 """Fit a scorer of ratings 1 to 3 from replies that people rated.
 
 In: a folder that `distill gather rated-responses=PATH` wrote. Out: a folder with the scorer as data
-and `scorer.json`, what it is made of and how well it does on dialogues that it has not seen.
+and `scorer.json`, what it is made of and how well its design does on dialogues that it has not
+seen: that is measured on fits of four fifths, and the scorer that is saved has learned from all.
 Refused: unknown features, classifiers, selections (BadInput).
 """
 
@@ -23,7 +24,7 @@ from eval.scoring.columns import FAMILIES, LEARNED, Source
 from eval.scoring.model import CARD, Design, fit_model, known, save_model
 from eval.scoring.rated import read_rated
 from eval.scoring.subfactors import Subfactors
-from eval.scoring.trials import measured, split
+from eval.scoring.trials import as_many_of_each, measured
 
 
 def percent_between(figure: dict[str, Any]) -> str:
@@ -94,11 +95,12 @@ def run(
         asked = Subfactors(open_chat(scorer, base_urls=tuple(base_url)), out / LEDGER, terms)
     every = known(rows, design, Source(embedder, asked))
     found = measured(every, design, seeds, balanced=not as_rated)
-    learned = every if as_rated else every.at(split(rows, seed, balanced=True).train)
+    learned = every if as_rated else every.at(as_many_of_each(rows, seed))
     card = {
         "measured": found,
         "agreement_note": note_of(found),
         "scorer": scorer,
+        "learned_rows": len(learned.rows),
         "data_sha256": {name: sha256_of(data / name) for name in ("responses.jsonl",)},
     }
     save_model(fit_model(learned, design), out, card)

@@ -48,6 +48,11 @@ def split(rows: Sequence[Row], seed: int, *, balanced: bool) -> Trial:
     return Trial(even[0], even[1], held_out)
 
 
+def as_many_of_each(rows: Sequence[Row], seed: int) -> Labels:
+    """Numbers of rows of all dialogues, as many of each rating as there are of the rarest."""
+    return evened(np.arange(len(rows)), ratings_of(rows), np.random.default_rng(seed))
+
+
 def evened(numbers: Labels, ratings: Labels, random: np.random.Generator) -> Labels:
     """As many rows of each rating as there are of the rarest."""
     counts = Counter(ratings.tolist())

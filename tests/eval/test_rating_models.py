@@ -184,7 +184,11 @@ def test_a_scorer_is_fitted_applied_and_explained_on_the_command_line(rated, tmp
     words = ["--features", "text", "--classifier", "tree", "--seeds", 2, "--json"]
     done = distill("eval", "scoring", "fit", rated, "--out", scorer, *words)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["measured"]["accuracy"]["value"] > 0.6
+    card = json.loads(done.stdout)
+    assert card["measured"]["accuracy"]["value"] > 0.6
+    # The scorer that is saved learns from every dialogue, as many of each rating as of the rarest.
+    rarest = min(np.bincount(ratings_of(read_rated(rated)))[1:])
+    assert card["learned_rows"] == 3 * rarest
     answers = write_answers(tmp_path / "answers.jsonl", "student", [GOOD, BAD])
     dialogues, scores = rated / "dialogues.jsonl", tmp_path / "scores.jsonl"
     common = ["--dialogues", dialogues, "--out", scores]

@@ -1,8 +1,9 @@
 """Commands: a table of text names them, and one boundary prints their errors.
 
-A command module holds a function decorated with `@command`; it returns an `Outcome`. The module
-is imported only when its command is chosen. Exit codes: 0 done, 1 a check said no, 2 a person
-can mend it.
+In: a table of entries, and the words of a command line. A command module holds a function decorated
+with `@command`; it returns an `Outcome`. The module is imported only when its command is chosen, or
+its options are asked for. Out: the outcome, as text or as JSON, and an exit code. Refused: what the
+command refuses, and words that it does not know.
 """
 
 import errno
@@ -11,17 +12,26 @@ import importlib
 import importlib.util
 import inspect
 import json as json_format
+import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from typer.core import TyperGroup
 
 from distill.core.errors import KindredError, MissingExtra
-from distill.core.progress import say
+from distill.core.progress import complain, hush
+
+PACKAGE = "kindred-slm"
+EXIT_CODES = """\b
+Exit codes:
+  0    done
+  1    it ran, and the answer is no: a gate, a leak check, a requirement
+  2    something that you can mend, told in one line
+  130  stopped by Ctrl-C; the same command goes on
+"""
 
 MENDABLE = {
     errno.ENOSPC: "no space is left on the disk; free some and run the same command again",
@@ -51,30 +61,45 @@ class Outcome:
 
 
 def command(function: Callable[..., Outcome]) -> Callable[..., None]:
-    """Add --json and the printing of the outcome to a function with Typer annotations."""
+    """Add --json, --quiet and the printing of the outcome to a function with Typer annotations."""
 
     @functools.wraps(function)
-    def run(*args: Any, json: bool = False, **kwargs: Any) -> None:
+    def run(*args: Any, json: bool = False, quiet: bool = False, **kwargs: Any) -> None:
+        hush(quiet)
         outcome = function(*args, **kwargs)
         if json:
             sys.stdout.write(json_format.dumps(outcome.data, ensure_ascii=False) + "\n")
         else:
-            console = Console(highlight=False, soft_wrap=True)
-            for part in outcome.text:
-                console.print(part, markup=False) if isinstance(part, str) else console.print(part)
+            show(outcome.text)
         if outcome.exit_code:
             raise typer.Exit(outcome.exit_code)
 
-    option = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+    options = {
+        "json": typer.Option("--json", help="Print one JSON object and nothing else."),
+        "quiet": typer.Option("--quiet", "-q", help="No progress and no remarks; errors remain."),
+    }
+    added = [
+        inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Annotated[bool, option]
+        )
+        for name, option in options.items()
+    ]
     signature = inspect.signature(function)
-    parameter = inspect.Parameter(
-        "json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=option
-    )
     run.__signature__ = signature.replace(  # type: ignore[attr-defined]
-        parameters=[*signature.parameters.values(), parameter], return_annotation=None
+        parameters=[*signature.parameters.values(), *added], return_annotation=None
     )
-    run.__annotations__ = {**function.__annotations__, "json": option, "return": None}
+    annotations = {one.name: one.annotation for one in added}
+    run.__annotations__ = {**function.__annotations__, **annotations, "return": None}
     return run
+
+
+def show(text: list[Any]) -> None:
+    """Print strings as they are, and rich tables as tables."""
+    from rich.console import Console
+
+    console = Console(highlight=False, soft_wrap=True)
+    for part in text:
+        console.print(part, markup=False) if isinstance(part, str) else console.print(part)
 
 
 def load(name: str, entry: Entry) -> Any:
@@ -87,7 +112,7 @@ def load(name: str, entry: Entry) -> Any:
         )
     module = importlib.import_module(entry.module)
     if isinstance(group := getattr(module, "GROUP", None), Mapping):
-        return group_of(name, module.__doc__ or "", group, getattr(module, "BARE", None))
+        return group_of(name, module.__doc__ or "", group, getattr(module, "DEFAULT", None))
     app = typer.Typer(add_completion=False, rich_markup_mode=None)
     app.command(name)(module.run)
     loaded = typer.main.get_command(app)
@@ -95,42 +120,102 @@ def load(name: str, entry: Entry) -> Any:
     return loaded
 
 
-def group_of(name: str, help: str, table: Mapping[str, Entry], bare: str | None = None) -> Any:
-    """A group whose commands are imported only when chosen; `bare` is run when none is named."""
+class Group(TyperGroup):
+    """Commands by name and one line of help; only the one that is chosen is imported."""
 
-    class Group(TyperGroup):
-        def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-            return super().parse_args(ctx, args or ([bare] if bare else []))
+    table: Mapping[str, Entry]
+    default: str | None = None
 
-        def list_commands(self, ctx: Any) -> list[str]:
-            return list(table)
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, args or ([self.default] if self.default else []))
 
-        def get_command(self, ctx: Any, cmd_name: str) -> Any:
-            entry = table.get(cmd_name)
-            return None if entry is None else load(cmd_name, entry)
-
-        def format_commands(self, ctx: Any, formatter: Any) -> None:
-            with formatter.section("Commands"):
-                formatter.write_dl([(n, e.help) for n, e in table.items()])
-
-    return Group(name=name, help=help, no_args_is_help=True, rich_markup_mode=None)
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, known, rest = super().resolve_command(ctx, args)
+        return name, None if known is None else load(known.name or "", self.table[args[0]]), rest
 
 
-def main(name: str, help: str, table: Mapping[str, Entry], bare: str | None = None) -> None:
+def group_of(
+    name: str,
+    help: str,
+    table: Mapping[str, Entry],
+    default: str | None = None,
+    *,
+    outermost: bool = False,
+) -> Any:
+    """A group of the table's commands; without a word it runs `default`, or shows its help."""
+    app = typer.Typer(
+        cls=Group,
+        help=help,
+        epilog=EXIT_CODES if outermost else None,
+        no_args_is_help=default is None,
+        add_completion=outermost,
+        context_settings={"help_option_names": ["--help", "-h"]},
+        rich_markup_mode=None,
+    )
+    app.callback()(with_version(name) if outermost else lambda: None)
+    for word, entry in table.items():
+        app.command(word, help=entry.help, short_help=entry.help)(lambda: None)
+    group: Any = typer.main.get_command(app)
+    group.name, group.table, group.default = name, table, default
+    return group
+
+
+def with_version(name: str) -> Callable[..., None]:
+    def tell(wanted: bool) -> None:
+        if wanted:
+            from importlib import metadata
+
+            sys.stdout.write(f"{name} {metadata.version(PACKAGE)}\n")
+            raise typer.Exit
+
+    option = typer.Option("--version", callback=tell, is_eager=True, help="Print the version.")
+
+    def outermost(version: Annotated[bool, option] = False) -> None:
+        """`--version` has done all that it does before this is called."""
+
+    return outermost
+
+
+def main(name: str, help: str, table: Mapping[str, Entry], default: str | None = None) -> None:
     """Run a command line; a mendable error is one line on standard error."""
+    hush(False)
+    group = group_of(name, help, table, default, outermost=True)
     try:
-        group_of(name, help, table, bare)(prog_name=name)
+        code = group.main(prog_name=name, standalone_mode=False)
     except KindredError as error:
+        if completion_variable(name) in os.environ:  # a remark would land in the person's prompt
+            raise SystemExit(error.exit_code) from error
         fail(str(error), error.exit_code)
+    except typer.TyperException as error:
+        misspelt(error)
+    except typer.Abort:
+        fail("stopped", 1)
     except OSError as error:
         if error.errno not in MENDABLE:
             raise
         where = f"{error.filename}: " if error.filename else ""
         fail(f"{where}{MENDABLE[error.errno]}", 2)
+    raise SystemExit(code or 0)
+
+
+def completion_variable(name: str) -> str:
+    """What a shell sets when it asks what the next word may be."""
+    return f"_{name}_COMPLETE".replace("-", "_").upper()
+
+
+def misspelt(error: Any) -> None:
+    """Words that are no command line: Typer says which, and how they may have been meant."""
+    error.show()
+    fail_in_json(error.format_message())
+    raise SystemExit(error.exit_code)
 
 
 def fail(message: str, exit_code: int) -> None:
-    say(f"error: {message}")
+    complain(f"error: {message}")
+    fail_in_json(message)
+    raise SystemExit(exit_code)
+
+
+def fail_in_json(message: str) -> None:
     if "--json" in sys.argv:
         sys.stdout.write(json_format.dumps({"error": message}, ensure_ascii=False) + "\n")
-    raise SystemExit(exit_code)

@@ -20,6 +20,8 @@ MAX_SOURCE_CHARACTERS = 32 * 1024
 MAX_RENDER_S = 0.5
 MAX_REASON_CHARACTERS = 200
 PRIVATE = 0xF0000  # the first private plane of Unicode
+# Whitespace as Unicode has it, which is what tokenizers strip; Python counts four separators too.
+SPACES = re.compile(r"[^\S\x1c-\x1f]*")
 
 # What Python's own compiler and operators raise on a template's behalf.
 COMPILE_ERRORS = (TemplateError, SyntaxError, RecursionError, MemoryError, ValueError, TooMuch)
@@ -125,8 +127,11 @@ class Prompter:
         done = 0
         for match in self._control.finditer(text):
             ids += self._plain(text[done : match.start()], stand_ins)
-            ids.append(self._backend.control[match.group()])
+            token = self._backend.control[match.group()]
+            ids.append(token)
             done = match.end()
+            if token in self._backend.swallowing:
+                done = end_of_spaces(text, done)
         ids += self._plain(text[done:], stand_ins)
         return self._begun(ids)
 
@@ -170,6 +175,12 @@ class StandIns:
 
     def undo(self, text: str) -> str:
         return text.translate(self._texts) if self._texts else text
+
+
+def end_of_spaces(text: str, start: int) -> int:
+    found = SPACES.match(text, start)
+    assert found is not None, "no space is a match too"
+    return found.end()
 
 
 def reason(error: BaseException) -> str:

@@ -72,8 +72,9 @@ class Backend(Protocol):
 
     `context` is how many tokens one sequence may hold, `cells` how many all of them together (a
     copied beginning counts once where the format can share it), `vocabulary` how many tokens there
-    are. `control` maps the text of every control token to its id; `begin` is the token that starts
-    every prompt, where the file wants one. `repetition_penalty` is what the file recommends.
+    are. `control` maps the text of every control token to its id, and `swallowing` holds those that
+    take the whitespace behind them; `begin` is the token that starts every prompt, where the file
+    wants one. `repetition_penalty` is what the file recommends.
     """
 
     context: int
@@ -82,6 +83,7 @@ class Backend(Protocol):
     vocabulary: int
     template: str | None
     control: Mapping[str, int]
+    swallowing: frozenset[int]
     begin: int | None
     begin_text: str
     end_text: str

@@ -24,6 +24,7 @@ ERROR_LEVEL = 4
 NO_ROOM = 1  # what llama_decode returns when no cells are left
 PENALTY_KEY = b"general.sampling.penalty_repeat"
 CONTROL = native.LLAMA_TOKEN_ATTR_CONTROL | native.LLAMA_TOKEN_ATTR_UNKNOWN
+SWALLOWS = native.LLAMA_TOKEN_ATTR_RSTRIP
 _complaints: list[str] = []
 
 
@@ -72,6 +73,7 @@ class LlamaCpp:
         self._buffer = ctypes.create_string_buffer(256)
         self.template = self._template(path)
         self.control: Mapping[str, int] = self._control_tokens()
+        self.swallowing = frozenset(t for t in self.control.values() if self._marked(t, SWALLOWS))
         begin, self._end = (
             native.llama_vocab_bos(self._vocab),
             native.llama_vocab_eos(self._vocab),
@@ -112,8 +114,11 @@ class LlamaCpp:
 
     def _control_tokens(self) -> dict[str, int]:
         tokens = range(native.llama_vocab_n_tokens(self._vocab))
-        marked = (t for t in tokens if native.llama_vocab_get_attr(self._vocab, t) & CONTROL)
+        marked = (t for t in tokens if self._marked(t, CONTROL))
         return {text: token for token in marked if (text := self._text(token))}
+
+    def _marked(self, token: int, attributes: int) -> bool:
+        return bool(native.llama_vocab_get_attr(self._vocab, token) & attributes)
 
     def _text(self, token: int) -> str:
         if token < 0:

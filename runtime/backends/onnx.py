@@ -35,7 +35,7 @@ class Onnx:
         self.cells = self.context * sequences
         self.vocabulary = self.graph.vocabulary
         self.template = template_of(folder)
-        self.control = self._tokens.control
+        self.control, self.swallowing = self._tokens.control, self._tokens.swallowing
         self.begin_text = named_token(folder, "bos_token")
         self.end_text = named_token(folder, "eos_token")
         self.ends = ends_of(self.graph)

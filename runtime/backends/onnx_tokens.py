@@ -30,6 +30,7 @@ class Tokens:
         self._tokenizer = opened(rules, folder)
         added = rules.get("added_tokens") or []
         self.control: Mapping[str, int] = {t["content"]: t["id"] for t in added if t["special"]}
+        self.swallowing = frozenset(t["id"] for t in added if t["special"] and t.get("rstrip"))
         self._literal = {t["id"]: t["content"] for t in added if not t["special"]}
         self._hidden = frozenset(self.control.values())
         self._byte_level = '"ByteLevel"' in json.dumps(rules.get("decoder"))

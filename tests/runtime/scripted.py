@@ -43,6 +43,7 @@ class ScriptedBackend:
         self.context, self.template, self.gate, self.rewinds = context, template, gate, rewinds
         texts = CONTROL if begin is None else (*CONTROL, begin)
         self.control = {text: 256 + place for place, text in enumerate(texts)}
+        self.swallowing: frozenset[int] = frozenset()
         self.begin = None if begin is None else self.control[begin]
         self.begin_text, self.end_text = begin or "", "<|end|>"
         self.script = [t for part in script for t in (part if isinstance(part, bytes) else [part])]

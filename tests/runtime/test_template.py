@@ -1,15 +1,21 @@
 """Chat templates: rendered in a sandbox; control tokens come from the template alone."""
 
 import time
+from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from tokenizers import AddedToken
 
 from distill.core.errors import BadInput, Unsupported
+from distill.learning.tokenizer import SPECIAL
+from export.f16 import write_f16
 from runtime import load
+from runtime.backends.onnx_tokens import Tokens
 from runtime.sandbox import MAX_NODES
 from runtime.template import MAX_SOURCE_CHARACTERS, ChatTemplate, Prompter
+from tests.export.test_vocabulary import checkpoint_with, dressed, sentencepiece_like
 from tests.runtime.scripted import TEMPLATE, ScriptedBackend
 
 FOLDER = Path(find_spec("trl").origin).parent / "chat_templates"
@@ -87,6 +93,53 @@ def test_ids_are_those_of_the_checkpoint(tiny_folder, tiny_gguf):
                 messages, add_generation_prompt=True, return_dict=True
             )
             assert engine.prompt_ids(messages) == expected["input_ids"]
+
+
+def test_a_control_token_may_swallow_the_spaces_behind_it_as_tokenizers_do():
+    backend = ScriptedBackend([])
+    backend.swallowing = frozenset({backend.control["<|user|>"]})
+    source = "{% for m in messages %}<|user|> \n\u3000{{ m.content }} <|end|> \n{% endfor %}"
+    prompter = Prompter(ChatTemplate(source), backend)
+    found = backend.text_of(prompter.encode([*user("\t hi  you"), *user("  "), *user("\x1c")]))
+    assert found == "⟦user⟧hi  you ⟦end⟧ \n⟦user⟧⟦end⟧ \n⟦user⟧\x1c ⟦end⟧ \n"
+    assert backend.text_of(prompter.encode(user("<|end|> x"))) == "⟦user⟧<|end|> x ⟦end⟧ \n"
+
+
+@pytest.fixture(scope="module")
+def swallowing(tmp_path_factory):
+    """A checkpoint whose control tokens strip what stands behind them, as Phi-3's do."""
+    built = sentencepiece_like()
+    built.add_special_tokens([AddedToken(t, normalized=False, rstrip=True) for t in SPECIAL])
+    others = ("</s>", "<s>", "<|endoftext|>")
+    built.add_special_tokens([AddedToken(t, normalized=False) for t in others])
+    tokenizer = dressed(built, unk_token="<unk>")
+    tokenizer.chat_template = (
+        "{% for m in messages %}<|{{ m.role }}|>\n{{ m.content }}<|end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
+    )
+    return checkpoint_with(tokenizer, tmp_path_factory.mktemp("swallowing") / "student")
+
+
+@pytest.mark.parametrize("form", ["gguf", "onnx"])
+def test_prompts_of_a_checkpoint_with_swallowing_tokens_are_its_own(swallowing, form, tmp_path):
+    talks = [
+        user("  two leading spaces, one behind "),
+        user("\n\u00a0\u3000lines\n"),
+        [*user("hi"), {"role": "assistant", "content": " What happened?\n"}, *user("  ")],
+    ]
+    with ExitStack() as stack:
+        if form == "gguf":
+            write_f16(swallowing, tmp_path / "student.gguf")
+            encode = stack.enter_context(load(tmp_path / "student.gguf", threads=1)).prompt_ids
+        else:
+            tokens = Tokens(swallowing.folder)
+            tokens.begin = None
+            encode = Prompter(ChatTemplate(swallowing.template), tokens).encode
+        for messages in talks:
+            expected = swallowing.tokenizer.apply_chat_template(
+                messages, add_generation_prompt=True, return_dict=False
+            )
+            assert encode(messages) == expected
 
 
 def test_typed_control_tokens_in_a_real_file_give_their_plain_tokens(tiny_gguf):

@@ -2,8 +2,9 @@
 
 In: two answer files and the dialogues that both answer. Out: `judgements.jsonl`, appended to as
 verdicts come, and `winrate.json`. By the protocol `both-orders` a pair is won only if the verdict
-survives the swap; ties, flips, unreadable verdicts and failed calls are counted apart and are in
-no rate. `xie2025` judges as arXiv 2507.08151 did, for comparison: one order, no ties, and what
+survives the swap; ties, flips, unreadable verdicts and failed calls are counted apart. `win_rate`
+is of decided pairs alone; `share` counts ties and flips as half a win, so that a judge who always
+names the first reply gives 50 %. `xie2025` judges as arXiv 2507.08151 did, for comparison: one order, no ties, and what
 cannot be read stays in the rate's denominator. Several judges are a panel: the majority counts.
 """
 
@@ -36,6 +37,7 @@ from eval.statistics import (
     Tally,
     detectable,
     finding,
+    share_interval,
     sign_test,
     tally,
     wilson,
@@ -87,16 +89,22 @@ def described(candidate: AnswerFile) -> dict[str, Any]:
 def rates(counts: Tally, seed: int, order: Order) -> dict[str, Any]:
     """The rate of a protocol, its interval, and what may be said of it."""
     interval = win_rate_interval(counts, seed)
-    said = {"sign_test": sign_test(counts), "finding": finding(counts, interval)}
-    share = counts.win_rate
+    halves = share_interval(counts, seed)
+    said = {
+        "sign_test": sign_test(counts),
+        "finding": finding(counts, interval),
+        "share": counts.share,
+        "share_interval": [halves.low, halves.high] if halves else None,
+    }
+    rate = counts.win_rate
     if order == "first":
         # The paper divides by all pairs, so what is not decided counts against the first.
         asked = counts.pairs - counts.failed
-        share = counts.wins / asked if asked else None
+        rate = counts.wins / asked if asked else None
         interval = wilson(counts.wins, asked) if asked else None
         said = {}
     return {
-        "win_rate": share,
+        "win_rate": rate,
         "interval": [interval.low, interval.high] if interval else None,
         "interval_method": interval.method if interval else None,
         **said,
@@ -193,6 +201,8 @@ def table(result: dict[str, Any]) -> Table:
     rows = {
         f"{result['first']} wins": rate,
         "so it is": result.get("finding"),
+        "ties and flips as halves": result.get("share_interval")
+        and f"{result['share']:.1%} ({between(*result['share_interval'])})",
         "at equal length": control
         and f"{control['rate']:.1%} ({between(control['low'], control['high'])})",
         "decided": f"{result['decided']} of {result['pairs']}: won {result['wins']}, lost "

@@ -60,17 +60,20 @@ def test_swapping_the_candidates_mirrors_the_rate(judged):
     with StubEndpoint(prefers_dogs) as endpoint:
         done = judged(endpoint, [DOG, DOG, DOG, NONE], [NONE, NONE, NONE, DOG])
         back = judged(endpoint, [NONE, NONE, NONE, DOG], [DOG, DOG, DOG, NONE])
-    rates = [json.loads(run.stdout)["win_rate"] for run in (done, back)]
-    assert rates == [0.75, 0.25]
+    found = [json.loads(run.stdout) for run in (done, back)]
+    assert [one["win_rate"] for one in found] == [0.75, 0.25]
+    assert sum(one["share"] for one in found) == 1
 
 
-def test_a_judge_that_always_says_first_decides_nothing(judged):
+def test_a_judge_that_always_says_first_decides_nothing_and_halves_the_share(judged):
     with StubEndpoint(always_first) as endpoint:
         done = judged(endpoint, [DOG] * 4, [NONE] * 4)
     found = json.loads(done.stdout)
     assert (found["flips"], found["decided"], found["pairs"]) == (4, 0, 4)
     assert found["win_rate"] is None and found["interval"] is None
     assert found["first_position_won"] == 1.0
+    assert (found["share"], found["flip_rate"]) == (0.5, 1.0)
+    assert found["share_interval"][0] < 0.5 < found["share_interval"][1]
 
 
 def test_what_a_reply_says_is_never_read_as_a_verdict(judged):

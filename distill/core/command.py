@@ -112,7 +112,7 @@ def load(name: str, entry: Entry) -> Any:
         )
     module = importlib.import_module(entry.module)
     if isinstance(group := getattr(module, "GROUP", None), Mapping):
-        return group_of(name, module.__doc__ or "", group, getattr(module, "DEFAULT", None))
+        return group_of(name, module.__doc__ or "", group, getattr(module, "BARE", None))
     app = typer.Typer(add_completion=False, rich_markup_mode=None)
     app.command(name)(module.run)
     loaded = typer.main.get_command(app)
@@ -124,10 +124,10 @@ class Group(TyperGroup):
     """Commands by name and one line of help; only the one that is chosen is imported."""
 
     table: Mapping[str, Entry]
-    default: str | None = None
+    bare: str | None = None
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, args or ([self.default] if self.default else []))
+        return super().parse_args(ctx, args or ([self.bare] if self.bare else []))
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name, known, rest = super().resolve_command(ctx, args)
@@ -138,16 +138,16 @@ def group_of(
     name: str,
     help: str,
     table: Mapping[str, Entry],
-    default: str | None = None,
+    bare: str | None = None,
     *,
     outermost: bool = False,
 ) -> Any:
-    """A group of the table's commands; without a word it runs `default`, or shows its help."""
+    """A group of the table's commands; without a word it runs `bare`, or shows its help."""
     app = typer.Typer(
         cls=Group,
         help=help,
         epilog=EXIT_CODES if outermost else None,
-        no_args_is_help=default is None,
+        no_args_is_help=bare is None,
         add_completion=outermost,
         context_settings={"help_option_names": ["--help", "-h"]},
         rich_markup_mode=None,
@@ -156,7 +156,7 @@ def group_of(
     for word, entry in table.items():
         app.command(word, help=entry.help, short_help=entry.help)(lambda: None)
     group: Any = typer.main.get_command(app)
-    group.name, group.table, group.default = name, table, default
+    group.name, group.table, group.bare = name, table, bare
     return group
 
 
@@ -176,10 +176,10 @@ def with_version(name: str) -> Callable[..., None]:
     return outermost
 
 
-def main(name: str, help: str, table: Mapping[str, Entry], default: str | None = None) -> None:
+def main(name: str, help: str, table: Mapping[str, Entry], bare: str | None = None) -> None:
     """Run a command line; a mendable error is one line on standard error."""
     hush(False)
-    group = group_of(name, help, table, default, outermost=True)
+    group = group_of(name, help, table, bare, outermost=True)
     try:
         code = group.main(prog_name=name, standalone_mode=False)
     except KindredError as error:

@@ -24,7 +24,7 @@ from tests.distill.command_line import distill
 COLOUR = re.compile(r"\x1b\[[0-9;]*(3|4|9)[0-7]m")
 
 
-def line(*words, table=COMMANDS, default=None, environment=None):
+def line(*words, table=COMMANDS, bare=None, environment=None):
     """Exit code, standard output and standard error of words, in this process."""
     out, err = io.StringIO(), io.StringIO()
     with (
@@ -34,7 +34,7 @@ def line(*words, table=COMMANDS, default=None, environment=None):
         redirect_stderr(err),
         pytest.raises(SystemExit) as ended,
     ):
-        main("distill", "Help.", table, default)
+        main("distill", "Help.", table, bare)
     return int(ended.value.code or 0), out.getvalue(), err.getvalue()
 
 
@@ -167,8 +167,8 @@ def test_stopping_has_codes_of_its_own(table):
 
 
 def test_a_group_may_have_a_command_for_no_word(table):
-    assert line(table=table, default="tell") == (0, "told\n", "on the way\n")
-    code, out, _ = line("--help", table=table, default="tell")
+    assert line(table=table, bare="tell") == (0, "told\n", "on the way\n")
+    code, out, _ = line("--help", table=table, bare="tell")
     assert code == 0 and "tell it." in out
     code, _, err = line(table=table)
     assert code == 2 and "Usage:" in err

@@ -6,6 +6,7 @@ COMMANDS = {
     "quickstart": Entry(
         "distill.quickstart", "Walk from dialogues to a judged 4-bit student, offline."
     ),
+    "doctor": Entry("distill.doctor", "Say what this machine has, lacks, and how to get it."),
     "gather": Entry(
         "distill.gather", "Read a corpus into dialogues, privileged fields and responses."
     ),

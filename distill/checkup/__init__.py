@@ -1,0 +1,1 @@
+"""What `distill doctor` looks at: one file a kind of thing, each giving a list of checks."""

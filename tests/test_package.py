@@ -23,27 +23,16 @@ BUILD = "from setuptools import build_meta as b; print(b.build_{what}({out!r}))"
 
 EVERY_HELP = """
 import contextlib, io, json, sys
+import distill
 from distill.cli import COMMANDS
-from distill.core.command import load, main
-from distill.core.errors import MissingExtra
-
-def lines(words, entry):
-    yield words
-    try:
-        loaded = load(words[-1], entry)
-    except MissingExtra:
-        return
-    for word, one in getattr(loaded, "table", {}).items():
-        yield from lines([*words, word], one)
+from distill.core.command import every_command, main
 
 told = {}
-for word, entry in COMMANDS.items():
-    for words in lines([word], entry):
-        sys.argv, out = ["distill", *words, "--help"], io.StringIO()
-        with contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):
-            main("distill", "Help.", COMMANDS)
-        told[" ".join(words)] = out.getvalue()
-import distill
+for words, _ in every_command(COMMANDS):
+    sys.argv, out = ["distill", *words.split(), "--help"], io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):
+        main("distill", "Help.", COMMANDS)
+    told[words] = out.getvalue()
 print(json.dumps({"told": told, "from": distill.__file__}))
 """
 

@@ -6,6 +6,7 @@ its options are asked for. Out: the outcome, as text or as JSON, and an exit cod
 command refuses, and words that it does not know.
 """
 
+import contextlib
 import errno
 import functools
 import importlib
@@ -14,7 +15,7 @@ import inspect
 import json as json_format
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -158,6 +159,18 @@ def group_of(
     group: Any = typer.main.get_command(app)
     group.name, group.table, group.bare = name, table, bare
     return group
+
+
+def every_command(table: Mapping[str, Entry], *words: str) -> Iterator[tuple[str, Any]]:
+    """Each command of a table, groups included, loaded, with the words that call it.
+
+    What needs an extra that is not installed is left out.
+    """
+    for word, entry in table.items():
+        with contextlib.suppress(MissingExtra):
+            loaded = load(word, entry)
+            yield " ".join((*words, word)), loaded
+            yield from every_command(getattr(loaded, "table", {}), *words, word)
 
 
 def with_version(name: str) -> Callable[..., None]:

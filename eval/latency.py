@@ -1,117 +1,156 @@
 """How fast a served file answers, and how much memory its server takes.
 
-In: an exported file and dialogues. Out: `latency.json`, keyed by the file's digest: medians and
-95th percentiles over one reply after another, seen from the client, on the machine described.
-Replies are greedy. Refused: a file that cannot be served (Unavailable).
+In: an exported file (GGUF, or an ONNX folder), and dialogues if there are some. Out: `latency.json`
+keyed by the file's digest, `latency.csv` with every sample, `latency.png`. All of it is seen from a
+client of the very server that the device would run. Refused: a file that cannot be served
+(Unavailable), a plan that cannot be kept: threads that are not there, prompts beyond the context
+(BadInput).
 """
 
-import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
-from distill.core.chat import OpenAIChat, Reply, Sampling
 from distill.core.command import Outcome, command
-from distill.core.jsonl import sha256_of, write_json
-from distill.core.progress import track
-from distill.core.records import Dialogue
-from distill.core.serving import served
+from distill.core.errors import BadInput
+from distill.core.jsonl import existing, sha256_of, write_json
+from distill.core.records import Dialogue, Turn
 from eval.held_out import read_dialogues
-from eval.machine import described, memory_of, usable_cores
+from eval.machine import described, load, usable_cores
 from eval.outputs import writable_file
-from eval.statistics import quantile
+from eval.performance.figures import by_length, figures, median_of
+from eval.performance.measuring import Plan, Sample
+from eval.performance.prompts import OPENINGS
+from eval.performance.session import Found, Subject, measured
+from eval.performance.shown import tables
+from eval.performance.table import milliseconds, write_csv
 
-WARM_UP = [{"role": "user", "content": "Hello. I would like to talk with you for a while."}]
-WARM_UPS = 2
+LENGTHS = (32, 128, 512, 1024)
 
 
-def measured(chat: OpenAIChat, dialogues: Sequence[Dialogue], sampling: Sampling) -> list[Reply]:
-    """Replies in turn, after a warm-up that is not counted."""
-    for _ in range(WARM_UPS):
-        chat.reply(WARM_UP, sampling)
-    what = f"timing ({chat.model})"
+def results(subject: Subject, plan: Plan, found: Found, sha256: str) -> dict[str, Any]:
+    file, talk = subject.file, [s for s in found.samples if s.kind == "dialogue"]
+    return {
+        "artifact_sha256": sha256,
+        "file": str(file),
+        "format": "onnx" if file.is_dir() else "gguf",
+        "size_bytes": size_of(file),
+        **figures([sample.reply for sample in talk], plan.seed),
+        "lengths": by_length(found.samples, plan.seed),
+        "load": {
+            "start_s": median_of(found.loads_s, plan.seed),
+            "first_reply_s": median_of([r.first_token_s for r in found.first_replies], plan.seed),
+            "servers": len(found.loads_s),
+        },
+        **found.memory,
+        "energy": found.energy,
+        "profile": subject.profile,
+        "threads": found.threads,
+        "context": found.context,
+        "max_tokens": plan.max_tokens,
+        "repeats": plan.repeats,
+        "seed": plan.seed,
+        "replies": [kept(sample) for sample in talk],
+    }
+
+
+def kept(sample: Sample) -> dict[str, Any]:
+    """One reply to a dialogue, as the report draws it."""
+    reply = sample.reply
+    return {
+        "dialogue_id": sample.name,
+        "prompt_tokens": reply.prompt_tokens,
+        "tokens": reply.tokens,
+        "first_token_s": round(reply.first_token_s, 6),
+        "tokens_per_s": reply.tokens_per_s,
+        "between_pieces_ms": [float(milliseconds(gap)) for gap in reply.between_s],
+    }
+
+
+def size_of(file: Path) -> int:
+    parts = file.rglob("*") if file.is_dir() else [file]
+    return sum(part.stat().st_size for part in parts if part.is_file())
+
+
+def openings() -> list[Dialogue]:
+    """What is said when no dialogues are given."""
     return [
-        chat.reply(dialogue.messages(), sampling)
-        for dialogue in track(dialogues, what, len(dialogues))
+        Dialogue(
+            id=f"opening-{n}",
+            source="bundled",
+            split="test",
+            turns=[Turn(role="user", content=said)],
+        )
+        for n, said in enumerate(OPENINGS, 1)
     ]
 
 
-def figures(replies: Sequence[Reply]) -> dict[str, Any]:
-    """Medians and percentiles; a reply of one token has no speed, and without any there is none."""
-    waits = [reply.first_token_s for reply in replies]
-    speeds = [reply.tokens_per_s for reply in replies if reply.tokens > 1]
-    return {
-        "first_token_s": statistics.median(waits),
-        "first_token_p95_s": quantile(waits, 0.95),
-        "tokens_per_s": statistics.median(speeds) if speeds else None,
-        "tokens_per_s_p5": quantile(speeds, 0.05) if speeds else None,
-        "tokens_per_s_p95": quantile(speeds, 0.95) if speeds else None,
-        "prompts": len(replies),
-        "prompt_tokens": statistics.median(reply.prompt_tokens for reply in replies),
-        "reply_tokens": statistics.median(reply.tokens for reply in replies),
-    }
+def place_beside(file: Path) -> Path:
+    """Where the report looks: in the folder of the run that the file was exported in."""
+    at_home = file.absolute().parent.name == "edge"
+    return file.parent.parent / "latency.json" if at_home else file.with_name("latency.json")
 
 
-def table(data: dict[str, Any]) -> Table:
-    shown = Table(title=f"{data['file']} on {data['machine']['processor']}", show_header=False)
-    speed = "no reply had two tokens"
-    if data["tokens_per_s"] is not None:
-        speed = (
-            f"{data['tokens_per_s']:.0f} tokens per second "
-            f"(95 % of replies at least {data['tokens_per_s_p5']:.0f})"
-        )
-    rows = {
-        "first token": f"{data['first_token_s'] * 1000:.0f} ms "
-        f"(95 % within {data['first_token_p95_s'] * 1000:.0f} ms)",
-        "speed": speed,
-        "peak memory": f"{data['peak_memory_bytes'] / 1e6:.0f} MB, {data['peak_memory_source']}",
-        "file": f"{data['size_bytes'] / 1e6:.1f} MB",
-        "measured over": f"{data['prompts']} prompts of {data['prompt_tokens']:.0f} tokens, "
-        f"replies of {data['reply_tokens']:.0f} (medians), {data['threads']} threads",
-        "artifact": f"sha256 {data['artifact_sha256'][:16]}...",
-    }
-    for name, value in rows.items():
-        shown.add_row(name, value)
-    return shown
+def refuse_unkept(threads: Sequence[int], profile: str | None) -> None:
+    if profile and threads:
+        raise BadInput("a device profile says how many threads; leave out --threads or --profile")
+    most = usable_cores()
+    if threads and max(threads) > most:
+        raise BadInput(f"--threads {max(threads)}: this process may use {most} cores; give no more")
 
 
 @command
 def run(
-    file: Annotated[Path, typer.Argument(help="An exported file (.gguf).")],
-    dialogues: Annotated[Path, typer.Option(help="Where the prompts come from.")],
-    out: Annotated[Path, typer.Option(help="File to write (.json).")],
-    limit: Annotated[int, typer.Option(min=1, help="Time so many prompts.")] = 20,
-    seed: Annotated[int, typer.Option(help="Of the sample of prompts.")] = 0,
-    max_tokens: Annotated[int, typer.Option(min=1, help="Longest reply.")] = 64,
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="Threads of the server; default: physical cores.")
+    file: Annotated[Path, typer.Argument(help="An exported file (.gguf) or an ONNX folder.")],
+    dialogues: Annotated[
+        Path | None, typer.Option(help="Where the prompts come from; default: ten of ours.")
     ] = None,
-    timeout: Annotated[float, typer.Option(min=1, help="Seconds that a reply may take.")] = 120.0,
+    out: Annotated[
+        Path | None, typer.Option(help="File to write (.json); CSV and plot stand beside it.")
+    ] = None,
+    profile: Annotated[
+        str | None,
+        typer.Option(help="Hold the server to phone-4gb, phone-6gb, phone-8gb, laptop or a file."),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Time so many dialogues.")] = 20,
+    lengths: Annotated[
+        list[int] | None, typer.Option("--length", min=16, help="Tokens of a prompt; repeatable.")
+    ] = None,
+    repeats: Annotated[int, typer.Option(min=1, help="Prompts of each length.")] = 5,
+    decode_tokens: Annotated[int, typer.Option(min=2, help="Tokens after each of those.")] = 128,
+    loads: Annotated[int, typer.Option(min=1, help="Servers started to time the start.")] = 3,
+    seed: Annotated[int, typer.Option(help="Of the sample of dialogues and of drawing.")] = 0,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Longest reply to a dialogue.")] = 64,
+    threads: Annotated[
+        list[int] | None,
+        typer.Option(min=1, help="Threads of the server; repeatable; default: physical cores."),
+    ] = None,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds of silence to bear.")] = 120.0,
 ) -> Outcome:
     """Measure first token, tokens per second and memory of a served file."""
-    prompts = read_dialogues(dialogues, limit, seed)
-    digest = sha256_of(file)
-    writable_file(out)
-    cores = threads or usable_cores()
-    with served(file, threads=cores) as server:
-        chat = OpenAIChat(
-            server.model, server.url, api_key="local", timeout_s=timeout, retries=0, stream=True
-        )
-        replies = measured(chat, prompts, Sampling(max_tokens, 0.0, seed))
-        memory = memory_of(server.pid)
-    data = {
-        "artifact_sha256": digest,
-        "file": str(file),
-        "size_bytes": file.stat().st_size,
-        **figures(replies),
-        **memory,
-        "threads": cores,
-        "max_tokens": max_tokens,
-        "seed": seed,
-        "machine": described(),
-    }
+    refuse_unkept(threads or [], profile)
+    talk = read_dialogues(dialogues, limit, seed) if dialogues else openings()[:limit]
+    sha256 = sha256_of(existing(file))
+    out = writable_file(out or place_beside(file))
+    plan = Plan(talk, sorted(lengths or LENGTHS), repeats, max_tokens, decode_tokens, seed)
+    subject = Subject(file, profile, timeout)
+    wanted: list[int | None] = [*threads] if threads else [None if profile else usable_cores()]
+    before = load()
+    found = measured(subject, plan, wanted, loads)
+    machine = described() | {"load_before": before, "load_after": load()}
+    data = {**results(subject, plan, found, sha256), "machine": machine}
+    write_csv(out.with_suffix(".csv"), found.samples, sha256)
+    write_plot(out.with_suffix(".png"), data)
     write_json(out, data)
-    return Outcome({**data, "out": str(out)}, [table(data)])
+    beside = {kind: str(out.with_suffix(f".{kind}")) for kind in ("csv", "png")}
+    return Outcome(
+        {**data, "out": str(out), **beside}, [*tables(data), f"written: {out}, .csv, .png"]
+    )
+
+
+def write_plot(path: Path, data: dict[str, Any]) -> None:
+    from eval.performance.plots import drawn
+
+    path.write_bytes(drawn(data))

@@ -11,23 +11,63 @@ PROC = Path("/proc")
 KIB = 1024
 
 
-def memory_of(pid: int, proc: Path = PROC) -> dict[str, Any]:
+class MemoryWatch:
+    """Looks at a process now and then, and keeps the most of each kind that it saw.
+
+    Private is what the process wrote itself and the system must keep; file-backed are pages of
+    files, the weights first of all, which the system may drop and read again.
+    """
+
+    def __init__(self, pid: int, proc: Path = PROC) -> None:
+        self.pid, self.folder = pid, proc / str(pid)
+        self._most: dict[str, int] = {}
+
+    def look(self) -> None:
+        for name, value in self._now().items():
+            self._most[name] = max(value, self._most.get(name, 0))
+
+    def found(self) -> dict[str, Any]:
+        """Peaks in bytes, and where each number is from; the kinds need not peak together."""
+        self.look()
+        return {**peak_of(self.pid, self.folder.parent), **self._most, **self._source()}
+
+    def _now(self) -> dict[str, int]:
+        """`private_bytes` and `file_backed_bytes` as the system counts them; empty elsewhere."""
+        if held := self._rollup():
+            return {
+                "private_bytes": held["Anonymous"],
+                "file_backed_bytes": held["Rss"] - held["Anonymous"],
+            }
+        held = fields_of(self.folder / "status")
+        known = {"private_bytes": "RssAnon", "file_backed_bytes": "RssFile"}
+        return {name: held[key] for name, key in known.items() if key in held}
+
+    def _rollup(self) -> dict[str, int]:
+        return fields_of(self.folder / "smaps_rollup")
+
+    def _source(self) -> dict[str, str]:
+        if not self._most:
+            return {}
+        return {"split_source": "smaps_rollup" if self._rollup() else "status"}
+
+
+def fields_of(path: Path) -> dict[str, int]:
+    """The lines of a /proc file that count kilobytes, in bytes; none where it cannot be read."""
+    try:
+        lines = path.read_text().splitlines()
+    except OSError:
+        return {}
+    split = [line.partition(":") for line in lines if line.endswith(" kB")]
+    return {name: int(value.split()[0]) * KIB for name, _, value in split}
+
+
+def peak_of(pid: int, proc: Path = PROC) -> dict[str, Any]:
     """Peak resident bytes of a process, mapped file pages included, and where the number is from.
 
     Linux keeps the peak itself; Windows too; elsewhere it is what is resident now.
     """
-    status = proc / str(pid) / "status"
-    if status.exists():
-        fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
-        kept = {
-            "peak_memory_bytes": "VmHWM",
-            "anonymous_bytes": "RssAnon",
-            "mapped_file_bytes": "RssFile",
-        }
-        found = {
-            name: int(fields[key].split()[0]) * KIB for name, key in kept.items() if key in fields
-        }
-        return {**found, "peak_memory_source": "VmHWM of the serving process"}
+    if peak := fields_of(proc / str(pid) / "status").get("VmHWM"):
+        return {"peak_memory_bytes": peak, "peak_memory_source": "VmHWM of the serving process"}
     memory = psutil.Process(pid).memory_info()
     if peak := getattr(memory, "peak_wset", None):
         return {"peak_memory_bytes": peak, "peak_memory_source": "peak working set"}
@@ -35,6 +75,17 @@ def memory_of(pid: int, proc: Path = PROC) -> dict[str, Any]:
         "peak_memory_bytes": memory.rss,
         "peak_memory_source": "resident after the last reply, no peak is kept here",
     }
+
+
+def threads_of(pid: int) -> int | None:
+    """How many processors a process is held to; None where the system does not say."""
+    affinity = getattr(psutil.Process(pid), "cpu_affinity", None)
+    return len(affinity()) if affinity else None
+
+
+def load() -> float | None:
+    """How many processes wanted a processor in the last minute, ours included."""
+    return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
 
 
 def usable_cores() -> int:

@@ -36,11 +36,19 @@ class Served:
 
 @contextmanager
 def served(
-    artifact: Path, *, threads: int | None = None, start_s: float = START_S
+    artifact: Path,
+    *,
+    threads: int | None = None,
+    profile: str | None = None,
+    start_s: float = START_S,
 ) -> Iterator[Served]:
-    """Serve a file on a free loopback port; the server ends with the block."""
+    """Serve a file on a free loopback port, held to a device profile if one is named.
+
+    The server ends with the block.
+    """
     argv = [sys.executable, "-m", "runtime", "serve", str(existing(artifact)), "--port", "0"]
     argv += ["--json", *(["--threads", str(threads)] if threads else [])]
+    argv += ["--device-profile", profile] if profile else []
     # A key in the environment is for servers that others reach; this one is reached by us alone.
     environment = {key: value for key, value in os.environ.items() if key not in SERVER_KEYS}
     with (

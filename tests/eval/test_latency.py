@@ -1,14 +1,16 @@
 """`distill eval latency` through the command line, on the project's own runtime."""
 
+import csv
 import json
 
 import pytest
 
-from distill.core.chat import Reply
 from distill.core.jsonl import sha256_of
-from eval.latency import figures
-from eval.machine import memory_of
+from eval.latency import place_beside
+from eval.machine import usable_cores
 from tests.eval.pairs import distill, error_line, write_dialogues
+
+QUICK = ["--length", 16, "--length", 48, "--repeats", 2, "--decode-tokens", 6, "--loads", 1]
 
 
 @pytest.fixture
@@ -17,7 +19,7 @@ def time_it(tmp_path):
     out = tmp_path / "latency.json"
 
     def run(file, *words):
-        words = ["--dialogues", dialogues, "--out", out, "--max-tokens", 8, *words]
+        words = ["--dialogues", dialogues, "--out", out, "--max-tokens", 8, *QUICK, *words]
         return distill("eval", "latency", file, *words)
 
     run.out, run.dialogues = out, dialogues
@@ -25,50 +27,56 @@ def time_it(tmp_path):
 
 
 def test_a_served_file_is_timed_and_weighed(time_it, tiny_gguf):
-    done = time_it(tiny_gguf, "--threads", 1, "--limit", 3, "--json")
+    done = time_it(tiny_gguf, "--threads", 1, "--limit", 3, "--loads", 2, "--json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    assert found["artifact_sha256"] == sha256_of(tiny_gguf)
+    assert found["artifact_sha256"] == sha256_of(tiny_gguf) and found["format"] == "gguf"
     assert found["size_bytes"] == tiny_gguf.stat().st_size
     assert found["peak_memory_bytes"] > found["size_bytes"]
     assert 0 < found["first_token_s"] <= found["first_token_p95_s"]
     assert found["tokens_per_s"] is None or found["tokens_per_s"] > 0
-    assert (found["prompts"], found["threads"]) == (3, 1)
+    assert (found["prompts"], found["threads"], found["load"]["servers"]) == (3, 1, 2)
+    assert found["load"]["start_s"]["low"] <= found["load"]["start_s"]["high"]
     assert found["machine"]["processor"] and found["machine"]["memory_bytes"]
     assert json.loads(time_it.out.read_text()).items() <= found.items()
+    private, mapped = found["private_bytes"], found["file_backed_bytes"]
+    assert max(private, mapped) < found["peak_memory_bytes"] <= private + mapped
+    assert [row["prompt_tokens"] for row in found["lengths"]] == pytest.approx([16, 48], abs=2)
+    for row in found["lengths"]:
+        assert row["prefill_tokens_per_s"]["low"] <= row["prefill_tokens_per_s"]["median"]
+        assert row["bench"][0]["test"] == f"pp{row['length']}"
+    assert time_it.out.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+    rows = list(csv.DictReader(time_it.out.with_suffix(".csv").read_text().splitlines()))
+    assert {row["artifact_sha256"] for row in rows} == {found["artifact_sha256"]}
+    assert [row["kind"] for row in rows].count("prefill") == 4 and len(found["replies"]) == 3
+    new = [row for row in rows if row["kind"] == "prefill"]
+    assert all(int(row["cached_tokens"]) < 8 for row in new), "a prompt was in the cache"
 
 
-def test_text_for_people_says_what_was_measured(time_it, tiny_gguf):
-    done = time_it(tiny_gguf, "--limit", 1)
-    assert "first token" in done.stdout and "peak memory" in done.stdout
+def test_an_onnx_folder_is_timed_on_the_machine_of_a_profile(time_it, tiny_onnx):
+    done = time_it(tiny_onnx, "--limit", 1, "--profile", "phone-4gb", "--length", 2000, "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["artifact_sha256"] == sha256_of(tiny_onnx) and found["format"] == "onnx"
+    assert found["profile"] == "phone-4gb" and found["threads"] <= 2
+    assert "prompts of 2000 tokens are left out" in done.stderr
+    assert [row["length"] for row in found["lengths"]] == [16, 48]
 
 
-def reply(tokens, wait, speed):
-    return Reply("", "m", "stop", tokens, wait, speed, prompt_tokens=5)
-
-
-def test_a_reply_of_one_token_has_no_speed():
-    assert figures([reply(1, 0.1, 10.0)])["tokens_per_s"] is None
-    found = figures([reply(1, 0.1, 10.0), reply(3, 0.3, 20.0), reply(3, 0.2, 40.0)])
-    assert (found["first_token_s"], found["tokens_per_s"]) == (0.2, 30.0)
-
-
-def test_memory_says_where_its_number_is_from(tmp_path):
-    import os
-
-    folder = tmp_path / "7"
-    folder.mkdir()
-    (folder / "status").write_text("VmHWM:\t  2048 kB\nRssAnon:\t 4 kB\nRssFile:\t8 kB\n")
-    found = memory_of(7, tmp_path)
-    assert found["peak_memory_bytes"] == 2048 * 1024 and "VmHWM" in found["peak_memory_source"]
-    assert memory_of(os.getpid(), tmp_path / "none")["peak_memory_bytes"] > 0
-
-
-def test_files_that_cannot_be_measured_are_refused(time_it, tmp_path):
+def test_what_cannot_be_measured_is_refused(time_it, tmp_path):
     assert "does not exist" in error_line(time_it(tmp_path / "none.gguf"))
     broken = tmp_path / "broken.gguf"
     broken.write_bytes(b"not a model")
     assert "did not start" in error_line(time_it(broken))
     assert not time_it.out.exists()
+    many = usable_cores() + 1
+    assert f"may use {usable_cores()} cores" in error_line(time_it(broken, "--threads", many))
+    both = time_it(broken, "--threads", 1, "--profile", "phone-6gb")
+    assert "leave out --threads or --profile" in error_line(both)
     time_it.dialogues.write_text("")
     assert "holds no dialogues" in error_line(time_it(broken))
+
+
+def test_figures_go_where_the_report_looks(tmp_path):
+    assert place_beside(tmp_path / "run/edge/student.gguf") == tmp_path / "run/latency.json"
+    assert place_beside(tmp_path / "file.gguf") == tmp_path / "latency.json"

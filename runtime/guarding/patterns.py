@@ -8,7 +8,7 @@ names no class (BadInput). No pattern can make a search slow: it neither repeats
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from distill.core.errors import BadInput
 from runtime.guarding.words import STOP, contracted
@@ -90,6 +90,26 @@ class Patterns:
             for start in range(len(words))
             for name, end in self._from(symbols, start)
         ]
+
+    def table(self) -> dict[str, Any]:
+        """The graph as lists, node 0 being the root: for readers in other languages."""
+        nodes, numbers = [self._root], {id(self._root): 0}
+        for node in nodes:  # grows while it is walked
+            for target in (target for targets in node.edges.values() for target in targets):
+                if id(target) not in numbers:
+                    numbers[id(target)] = len(nodes)
+                    nodes.append(target)
+        edges = [
+            {atom: [numbers[id(target)] for target in targets] for atom, targets in n.edges.items()}
+            for n in nodes
+        ]
+        names = {number: sorted(node.names) for number, node in enumerate(nodes) if node.names}
+        return {
+            "edges": edges,
+            "names": names,
+            "classes": self._classes,
+            "stems": sorted(self._stems),
+        }
 
     def _symbols(self, word: str) -> list[str]:
         stems = [f"{word[:n]}*" for n in self._sizes if n <= len(word) and word[:n] in self._stems]

@@ -6,6 +6,9 @@ GROUP = {
     "chat": Entry(
         "demo.chat", "Open a page: chat, blind comparison, origin.", "demo", ("gradio", "openai")
     ),
+    "pocket": Entry(
+        "demo.pocket", "Write a web folder that runs a file on a phone.", "runtime", ("llama_cpp",)
+    ),
 }
 BARE = "chat"
 

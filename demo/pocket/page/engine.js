@@ -1,0 +1,148 @@
+// One open file that answers one conversation after another, token by token, and keeps what the
+// last one has evaluated. Prompt, end tokens, sampling and penalties are those of runtime/engine.py;
+// the numbers come from pocket.json, which the runtime wrote.
+
+import { Prompter } from "./prompter.js";
+import { Wllama } from "./vendor/wllama.js";
+
+const CHUNK = 128; // tokens evaluated at once: how long a prompt goes on after Stop
+const ANEW = -1; // a seed that is drawn from the clock for every reply
+const BUFFER = /(?:KV|compute|output) +buffer size += +([0-9.]+) MiB/g; // what llama.cpp takes
+const WASM = {
+  "single-thread/wllama.wasm": "./vendor/wllama-single.wasm",
+  "multi-thread/wllama.wasm": "./vendor/wllama-multi.wasm",
+};
+
+export class TooLong extends Error {}
+export class Mismatch extends Error {}
+
+export class Engine {
+  /** Open a file; `settings` is what `distill runtime describe` tells of it. */
+  static async open(settings, blob, threads) {
+    const said = [];
+    const hear = (...parts) => said.push(parts.map(String).join(" "));
+    const wllama = new Wllama(WASM, {
+      logger: { debug: hear, log: hear, warn: hear, error: (...parts) => hear("error:", ...parts) },
+    });
+    try {
+      await wllama.loadModel([blob], {
+        n_ctx: settings.context,
+        n_batch: CHUNK,
+        n_threads: threads,
+        seed: ANEW,
+      });
+    } catch (error) {
+      await wllama.exit().catch(() => {});
+      const why = said.filter((line) => line.startsWith("error:")).slice(0, 2);
+      throw new Error([error?.message ?? String(error), ...why].join("; "));
+    }
+    const buffers = said.flatMap((line) => [...line.matchAll(BUFFER)]).map((found) => +found[1]);
+    const engine = new Engine(settings, wllama);
+    engine.memoryBytes = blob.size + buffers.reduce((a, b) => a + b, 0) * 2 ** 20;
+    await engine.probe();
+    return engine;
+  }
+
+  constructor(settings, wllama) {
+    this.settings = settings;
+    this.wllama = wllama;
+    this.context = settings.context;
+    this.prompter = new Prompter(settings, (text) => wllama.tokenize(text, false));
+    this.control = new Set(Object.values(settings.control));
+    this.ends = new Set(wllama.getLoadedContextInfo().list_tokens_eog);
+    this.held = []; // the tokens in the cache
+    this.memoryBytes = 0; // the file, and what llama.cpp says that it allocates beside it
+  }
+
+  get threads() {
+    return this.wllama.getNumThreads();
+  }
+
+  /** Refuse to answer where a prompt would not be the runtime's. */
+  async probe() {
+    for (const { messages, ids } of this.settings.probes) {
+      const found = await this.prompter.prompt(messages);
+      if (found.join() !== ids.join()) throw new Mismatch("a prompt is not the runtime's");
+    }
+  }
+
+  /**
+   * Answer a conversation: yields `{ token, text }`, and returns the figures of the reply. The end
+   * token is neither text nor counted; once `signal` is aborted no token follows.
+   */
+  async *reply(messages, options = {}, signal = undefined) {
+    const asked = performance.now();
+    const chosen = { ...this.settings.sampling, ...options };
+    const prompt = await this.prompter.prompt(messages);
+    const limit = Math.min(chosen.max_tokens, this.context - prompt.length);
+    if (limit < 1) throw new TooLong(`${prompt.length} tokens, and the context holds ${this.context}`);
+    await this.sampleBy(chosen);
+    const cached = await this.keepBeginning(prompt);
+    const figures = { promptTokens: prompt.length, cachedTokens: cached, tokens: 0 };
+    const decoder = new TextDecoder();
+    let first = 0;
+    let last = 0;
+    figures.finish = "stopped";
+    if (await this.evaluate(prompt.slice(cached), signal)) {
+      while (figures.tokens < limit && !signal?.aborted) {
+        const { token, piece } = await this.wllama.samplingSample();
+        if (this.ends.has(token)) {
+          figures.finish = "stop";
+          break;
+        }
+        last = performance.now();
+        first ||= last;
+        figures.tokens++;
+        const bytes = this.control.has(token) ? new Uint8Array() : piece;
+        yield { token, text: decoder.decode(bytes, { stream: true }) };
+        if (figures.tokens === limit) figures.finish = "length";
+        else if (!signal?.aborted) {
+          await this.wllama.samplingAccept([token]);
+          await this.evaluate([token]);
+        }
+      }
+    }
+    const rest = decoder.decode();
+    if (rest) yield { token: null, text: rest };
+    figures.firstTokenMs = first ? first - asked : null;
+    figures.tokensPerS = figures.tokens > 1 ? ((figures.tokens - 1) * 1000) / (last - first) : null;
+    return figures;
+  }
+
+  async sampleBy(chosen) {
+    await this.wllama.samplingInit({
+      temp: chosen.temperature < 1e-6 ? 0 : chosen.temperature,
+      top_k: chosen.top_k,
+      top_p: chosen.top_p,
+      min_p: chosen.min_p,
+      penalty_repeat: chosen.repetition_penalty,
+      penalty_last_n: chosen.penalty_tokens,
+    });
+  }
+
+  /** Forget what the cache holds beyond the beginning that it shares with a prompt. */
+  async keepBeginning(prompt) {
+    let same = 0;
+    const most = Math.min(this.held.length, prompt.length - 1);
+    while (same < most && this.held[same] === prompt[same]) same++;
+    try {
+      if (same && same < this.held.length) await this.wllama.kvRemove(same, -1);
+    } catch {
+      same = 0; // a recurrent state has no earlier one
+    }
+    if (!same) await this.wllama.kvClear();
+    this.held.length = same;
+    return same;
+  }
+
+  /** Append tokens, in chunks; false when it was told to stop between two of them. */
+  async evaluate(tokens, signal) {
+    for (let start = 0; start < tokens.length; start += CHUNK) {
+      if (signal?.aborted) return false;
+      const chunk = tokens.slice(start, start + CHUNK);
+      await this.wllama.decode(chunk, { skipLogits: start + CHUNK < tokens.length });
+      this.held.push(...chunk);
+    }
+    return true;
+  }
+}

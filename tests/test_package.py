@@ -46,17 +46,21 @@ def built(what, tree, out):
     return out / done.stdout.splitlines()[-1]
 
 
+def copied(tree):
+    """What is packed, in a new folder, so that no old build folder leaks in."""
+    for package in PACKAGES:
+        shutil.copytree(ROOT / package, tree / package, ignore=CACHES)
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tree / name)
+    return tree
+
+
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory):
-    """A copy of what is packed, so that no old build folder leaks in; its weights are empty."""
-    folder = tmp_path_factory.mktemp("package")
-    for package in PACKAGES:
-        shutil.copytree(ROOT / package, folder / "tree" / package, ignore=CACHES)
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, folder / "tree" / name)
-    for weights in (folder / "tree").rglob("*.safetensors"):
+    tree = copied(tmp_path_factory.mktemp("package") / "tree")
+    for weights in tree.rglob("*.safetensors"):
         weights.write_bytes(b"")  # they take ten seconds to compress, twice
-    return folder / "tree"
+    return tree
 
 
 @pytest.fixture(scope="module")

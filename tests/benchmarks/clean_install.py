@@ -3,8 +3,8 @@
     python -m tests.benchmarks.clean_install [--extras all] [--keep FOLDER]
 
 In: this checkout, and a package index for the dependencies. Out: figures on standard output; exit 1
-when something does not work. The walk starts from a random base of under a million weights and reads
-nothing of the checkout. llama.cpp is compiled unless pip has its wheel in the cache.
+when something does not work. The walk starts from a random base of under a million weights and
+reads nothing of the checkout. llama.cpp is compiled unless pip has its wheel in the cache.
 """
 
 import json

@@ -2,16 +2,19 @@
 
 In: tasks, in the order in which their replies began. Out: pieces, delivered as they are chosen.
 Each step is one pass through the model: one token of every reply that is being written, and a
-slice of the prompts that are being read, so that neither waits for the other's end.
+slice of the prompts that are being read, so that neither waits for the other's end. A reply that
+is alone and has been begun by its reader is written in that reader's thread, since waking one
+thread from another costs a tenth of a small model's token; whoever joins it ends that.
 """
 
 import threading
 from collections import deque
+from queue import SimpleQueue
 from typing import NamedTuple
 
 from runtime.backends import Backend, CacheFull, Work
 from runtime.engine_cache import Cache, Slot
-from runtime.engine_reply import Chance, Choice, Task
+from runtime.engine_reply import YOURS, Chance, Choice, Task
 from runtime.sampling import likeliest, log_probabilities
 
 # Prompt tokens per step while a reply is being written: its reader waits that much longer for the
@@ -32,7 +35,7 @@ class Active(NamedTuple):
 
 
 class Batcher:
-    """Owns the backend, and calls it from its own thread only.
+    """Owns the backend; steps are taken by one thread at a time, which holds `_turn`.
 
     `lock` guards the rest: whoever uses the backend's vocabulary elsewhere holds it.
     """
@@ -40,7 +43,12 @@ class Batcher:
     def __init__(self, backend: Backend, parallel: int) -> None:
         self.parallel = parallel
         self.lock = threading.RLock()
-        self._changed = threading.Condition(self.lock)
+        self._turn = threading.Lock()
+        # Its `put` may interrupt anything, itself too, as finalizers and signal handlers do.
+        self._bell: SimpleQueue[None] = SimpleQueue()
+        self._reader: Task | None = None  # the reply that its reader writes
+        self._torn: Task | None = None  # one whose reader's step has not come to its end
+        self._stepper = 0  # the reader's thread, within a step
         self._backend, self._cache = backend, Cache(backend)
         self._waiting: deque[Task] = deque()
         self._active: list[Active] = []
@@ -58,44 +66,102 @@ class Batcher:
         return len(self._active), len(self._waiting), self._cache.tokens_held()
 
     def begin(self, task: Task) -> None:
-        with self._changed:
+        with self.lock:
             if self._closing:
                 raise closed()
             self._waiting.append(task)
-            self._changed.notify()
+        self._take_back()
+
+    def drop(self, task: Task) -> None:
+        """Its reader is gone; may be called from anywhere."""
+        task.dropped = True
+        if self._reader is task:
+            self._take_back()
 
     def close(self) -> None:
         """End every reply and free the backend; waits for a step in progress."""
-        with self._changed:
-            self._closing = True
-            self._changed.notify()
-        if threading.current_thread() is not self._thread:
+        self._closing = True
+        self._take_back()
+        if threading.get_ident() not in (self._thread.ident, self._stepper):
             self._thread.join()
+
+    def write(self, task: Task) -> bool:
+        """Take a step of a reply in its reader's thread; False where that is not the reader's."""
+        if self._reader is not task:
+            return False
+        unwanted = task.unwanted()
+        with self._turn:
+            if unwanted or self._torn:
+                self._take_back()
+            if self._reader is not task:
+                return False
+            self._torn, self._stepper = task, threading.get_ident()
+            try:
+                each = self._active[0]
+                self._compute([piece_of_work(each, 1)], [each])
+            finally:
+                self._stepper = 0
+            self._torn = None
+            if not self._active:
+                self._reader = None
+        return True
+
+    def _take_back(self) -> None:
+        self._reader = None
+        self._bell.put(None)
+
+    def _offer(self) -> None:
+        """Leave a reply that is alone to its reader, from its first token on.
+
+        What `begin`, `drop` and `close` set before they take it back is looked at after it is
+        given, so that neither side can miss the other.
+        """
+        if len(self._active) == 1:
+            task, slot = self._active[0]
+            if task.awaited and len(task.sequence) - slot.held == 1:
+                self._reader = task
+                if self._waiting or self._closing or task.dropped:
+                    self._reader = None
+                else:
+                    task.deliver(YOURS)
 
     def _run(self) -> None:
         try:
             while self._wait():
-                self._step()
+                with self._turn:
+                    if self._torn:
+                        self._start_over(self._torn)
+                    self._step()
+                    self._offer()
         finally:  # also after a mistake of ours: no reader may wait for a thread that is gone
-            with self.lock:
-                self._closing = True
-                for task in [*(each.task for each in self._active), *self._waiting]:
+            with self._turn, self.lock:
+                self._closing, self._reader = True, None
+                torn = [self._torn] if self._torn else []
+                for task in [*torn, *(each.task for each in self._active), *self._waiting]:
                     task.end(closed())
                 self._backend.close()
 
     def _wait(self) -> bool:
         """Wait until there is something to compute; False once the engine closes."""
-        with self._changed:
-            while not (self._closing or self._waiting or self._active):
-                self._changed.wait()
-            return not self._closing
+        while not self._closing and (self._reader or not (self._waiting or self._active)):
+            self._bell.get()
+        return not self._closing
+
+    def _start_over(self, torn: Task) -> None:
+        """A reader's step was broken into (by Ctrl-C): nothing that it may have touched is kept."""
+        self._torn = None
+        self._active.clear()
+        self._cache.reset()
+        torn.end(RuntimeError("the reply was interrupted"))
 
     def _step(self) -> None:
         self._drop_unwanted()
         self._admit()
         work, workers = self._plan()
-        if not work:
-            return
+        if work:
+            self._compute(work, workers)
+
+    def _compute(self, work: list[Work], workers: list[Active]) -> None:
         try:
             self._backend.decode(work)
         except CacheFull:

@@ -73,6 +73,12 @@ class Cache:
             self._backend.keep(slot.sequence, 0)
         slot.tokens, slot.held = [], 0
 
+    def reset(self) -> None:
+        """Hold nothing, whatever the backend held."""
+        for slot in self.slots:
+            self._backend.keep(slot.sequence, 0)
+            slot.tokens, slot.held, slot.busy = [], 0, False
+
     def forget_oldest(self) -> bool:
         """Clear the idle slot that was used longest ago; False when there is none."""
         idle = [slot for slot in self.slots if not slot.busy and slot.held]

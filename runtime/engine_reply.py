@@ -34,8 +34,7 @@ class Choice:
     likeliest: tuple[Chance, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(NamedTuple):
     """What one token added; `text` may be empty while a character or stop string is open.
 
     `choices` has one entry per token where log-probabilities were asked for.
@@ -47,6 +46,8 @@ class Piece:
     choices: tuple[Choice, ...] = ()
 
 
+# What tells a reader, who may be waiting, that the next token is for its own thread to compute.
+YOURS = Piece("", tokens=0)
 # Pieces, then one last item: None, or the exception that ended the reply.
 Item = Piece | Exception | None
 
@@ -68,7 +69,7 @@ class Task:
         self.finish_reason: str | None = None
         self.limit, self.sampler, self.flow, self.logprobs = limit, sampler, flow, logprobs
         self.cancelled = cancelled
-        self.dropped = False
+        self.dropped = self.awaited = False
         self.deliver: Callable[[Item], None] = _nobody
         self.asked_s = time.perf_counter()
         self.begun_s = self.first_s = self.last_s = 0.0
@@ -118,8 +119,9 @@ class Task:
 class Reply:
     """An iterator of pieces; the last one has a finish reason.
 
-    It begins when it is first read, and goes on without waiting for its reader; what was computed
-    before it was cancelled and not read is not told.
+    It begins when it is first read. Beside other replies, or begun by `begin`, it goes on without
+    waiting for its reader; alone, its reader's thread computes each token as it asks for it. What
+    was computed before it was cancelled and not read is not told.
     `prompt_tokens`, `cached_tokens` (of the prompt, from an earlier chat), `tokens` and
     `finish_reason` are those of the computation; `timings()` is in seconds.
     """
@@ -130,7 +132,7 @@ class Reply:
         self._items: SimpleQueue[Item] = SimpleQueue()
         self._begun = self._ended = False
         self._unbegun = weakref.finalize(self, task.sampler.close)
-        self._drop = weakref.finalize(self, setattr, task, "dropped", True)
+        self._drop = weakref.finalize(self, batcher.drop, task)
 
     @property
     def prompt_tokens(self) -> int:
@@ -161,12 +163,18 @@ class Reply:
     def __next__(self) -> Piece:
         if self._ended:
             raise StopIteration
+        task = self._task
         if not self._begun:
+            task.awaited = True
             self.begin()
-        item = self._items.get()
-        if isinstance(item, Piece) and not self._task.unwanted():
+        item: Item = YOURS
+        while item is YOURS:
+            if not self._items.empty() or not self._batcher.write(task):
+                item = self._items.get()
+        if isinstance(item, Piece) and not task.unwanted():
             return item
         self._ended = True
+        self._drop()
         if isinstance(item, Exception):
             raise item
         raise StopIteration

@@ -19,7 +19,8 @@ class TextFlow:
 
     def add(self, data: bytes) -> str:
         """Take one token's bytes; return the text that is now certain."""
-        return self._release(self._decoder.decode(data))
+        text = self._decoder.decode(data)
+        return self._release(text) if self.stops else text
 
     def finish(self) -> str:
         """The rest, once no token follows; half a character becomes U+FFFD."""

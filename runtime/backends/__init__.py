@@ -6,7 +6,7 @@ are empty at first and share room for `cells` tokens; the engine decides what ea
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from numpy import float32
@@ -44,8 +44,7 @@ class Sampling:
     json_schema: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
+class Work(NamedTuple):
     """At least one token to append to a sequence that holds `position` tokens already.
 
     With `wants_logits`, those after the last of these tokens are needed.

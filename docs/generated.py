@@ -5,6 +5,7 @@ that the code does not define or does not describe (LookupError).
 """
 
 import ast
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -100,9 +101,14 @@ def names() -> str:
             node = definition(module, name)
             if not (said := ast.get_docstring(node)):
                 raise LookupError(f"{module}.{name} is public and has no docstring")
-            call = f"```python\n{name}{called}\n```\n\n" if called else ""
+            call = f"```python\n{wrapped(name + called)}\n```\n\n" if called else ""
             parts.append(f"### {name}\n\n{call}{said}\n")
     return "\n".join(parts)
+
+
+def wrapped(call: str) -> str:
+    indent = " " * (call.index("(") + 1)
+    return textwrap.fill(call, COLUMNS, subsequent_indent=indent, break_long_words=False)
 
 
 PAGES = {"commands": commands, "api": names}

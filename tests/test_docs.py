@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from unittest.mock import patch
 
@@ -100,6 +101,12 @@ def test_every_page_is_reached_from_the_index():
         targets = [page.parent / name for name in [*names, *LINK.findall(text_of(page))]]
         waiting += [one.resolve() for one in targets if one.resolve() in DOCS]
     assert reached == set(DOCS)
+
+
+def test_every_extra_is_told_where_one_installs():
+    project = tomllib.loads(text_of(ROOT / "pyproject.toml"))["project"]
+    told = set(re.findall(r"^\| `(\w+)` \|", text_of(ROOT / "docs/install.md"), re.MULTILINE))
+    assert told == set(project["optional-dependencies"]) - {"dev", "docs"}
 
 
 def test_make_is_asked_for_what_it_has():

@@ -95,11 +95,11 @@ def check_keys(environment: Mapping[str, str]) -> list[Check]:
 
 
 def check_programs() -> list[Check]:
-    """Programs that some commands can use; no command compiles anything."""
+    """Programs that some commands can use; the walk needs neither."""
     browser = next((path for name in BROWSERS if (path := shutil.which(name))), None)
     text = browser or "not found; needed only for tests of pages and speed in a browser"
     compiler = next((path for name in ("cc", "clang", "cl") if (path := shutil.which(name))), None)
-    built = compiler or "not found; needed only to install llama-cpp-python from source"
+    built = compiler or "not found; needed only to build llama-cpp-python, and by torch.compile"
     return [
         Check("chromium", verdict(browser is not None, needed=False), text),
         Check("C compiler", verdict(compiler is not None, needed=False), built),

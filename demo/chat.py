@@ -1,70 +1,82 @@
-"""`distill demo chat FILE`: a chat page on this machine, on a runtime that it starts itself.
+"""`distill demo chat [FILE [OTHER]]`: a page on this machine, on servers that it starts itself.
 
-In: an exported file. Out: a page on loopback. Nothing that is typed leaves the machine or is
-written to it.
+In: exported files; without one, the newest under runs/. Out: a page on loopback until Ctrl-C.
+Nothing that is typed leaves the machine or is written to it, but votes that a person saves.
+Refused: a file that is missing or unsound, more than two files, a port in use.
 """
 
+import json as json_format
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from distill.core.command import Outcome, command
-from distill.core.errors import MissingInput
+from demo.ballot import Candidate
+from demo.files import chosen, names
+from demo.page import Opened, page
+from demo.start import import_gradio
+from demo.web import HOST, application, listener, serve
+from distill.core.jsonl import digest_text, sha256_of
+from distill.core.progress import say
 from distill.core.serving import Served, served
 
-EXAMPLES = (
-    "I did not get the job. I really wanted it.",
-    "My sister is having a baby and I am going to be an uncle!",
-    "My best friend moved away last week.",
-)
+
+@contextmanager
+def all_served(files: list[Path]) -> Iterator[list[Served]]:
+    """Every file on a server of its own, started side by side while Gradio is imported.
+
+    On Linux a server ends with the thread that started it, so the threads live as long as it.
+    """
+    with ThreadPoolExecutor(len(files)) as threads, ExitStack() as servers:
+        starting = [threads.submit(servers.enter_context, served(file)) for file in files]
+        import_gradio()
+        wait(starting)  # also when one fails: the others are ended with the block
+        yield [one.result() for one in starting]
 
 
-def page(server: Served) -> Any:
-    """A Gradio chat that streams from the served model."""
-    import gradio
-    from openai import OpenAI
-
-    client = OpenAI(base_url=server.url, api_key="local")
-
-    def reply(message: str, history: list[dict[str, Any]]) -> Iterator[str]:
-        turns = [{"role": t["role"], "content": text_of(t["content"])} for t in history]
-        said: Any = [*turns, {"role": "user", "content": message}]
-        stream = client.chat.completions.create(
-            model=server.model, messages=said, stream=True, max_tokens=200
-        )
-        text = ""
-        with stream:
-            for chunk in stream:
-                text += (chunk.choices and chunk.choices[0].delta.content) or ""
-                yield text
-
-    return gradio.ChatInterface(
-        reply,
-        title=f"Kindred: {server.model}",
-        description="Runs on this machine; nothing you type leaves it or is stored.",
-        examples=list(EXAMPLES),
-        analytics_enabled=False,
-        api_name="chat",
-    )
+def votes_of(pair: list[Candidate], folder: Path) -> Path:
+    """One folder a pair of files, found again by their digests."""
+    both = digest_text(" ".join(one.sha256 for one in pair))[:8]
+    return folder / "-".join([*(one.name for one in pair), both])
 
 
-def text_of(content: Any) -> str:
-    """Gradio keeps a message as text or as a list of parts."""
-    if isinstance(content, str):
-        return content
-    return "".join(part.get("text", "") for part in content)
-
-
-@command
 def run(
-    artifact: Annotated[Path, typer.Argument(help="An exported file (.gguf).")],
-    port: Annotated[int, typer.Option(help="Port of the page on 127.0.0.1.")] = 7860,
-) -> Outcome:
-    """Open a chat page on a served file."""
-    if not artifact.exists():
-        raise MissingInput(f"{artifact} does not exist; write one with: distill export gguf")
-    with served(artifact) as server:
-        page(server).launch(server_name="127.0.0.1", server_port=port, share=False)
-    return Outcome({"artifact": str(artifact)})
+    artifacts: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            help="An exported file, and one to compare it with; by default the newest under runs/, "
+            "and its base or another precision beside it."
+        ),
+    ] = None,
+    port: Annotated[
+        int, typer.Option(help="Port of the page on 127.0.0.1; 0 takes a free one.", min=0)
+    ] = 7860,
+    votes: Annotated[Path, typer.Option(help="Where votes go when you save them.")] = Path(
+        "runs/votes"
+    ),
+    open: Annotated[bool, typer.Option("--open", help="Open the page in your browser.")] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print the address as one JSON object.")
+    ] = False,
+) -> None:
+    """Open a page: chat with a file, compare two blind, see where it came from."""
+    files = chosen(artifacts or [])
+    listening = listener(port)
+    url = f"http://{HOST}:{listening.getsockname()[1]}"
+    pair = [Candidate(*one) for one in zip(names(files), map(sha256_of, files), strict=True)]
+    if not json:
+        say(f"opening {' and '.join(map(str, files))}")
+
+    def ready() -> None:
+        found = {"url": url, "files": list(map(str, files)), "servers": [s.url for s in servers]}
+        text = f"Kindred is at {url} (Ctrl-C ends it)"
+        typer.echo(json_format.dumps(found) if json else text)
+        if open:
+            typer.launch(url)
+
+    with listening, all_served(files) as servers:
+        opened = [Opened(*one) for one in zip(files, pair, servers, strict=True)]
+        serve(application(page(opened, votes_of(pair, votes))), listening, ready)

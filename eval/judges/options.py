@@ -17,7 +17,7 @@ from distill.core.options import with_options
 from distill.core.prices import read_price
 
 LEDGER = "ledger.sqlite"
-LOCAL = ("offline", "embedded")
+LOCAL = ("offline", "embedded", "person")
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,8 @@ class JudgeOptions:
         list[str],
         typer.Option(
             help="Who decides: offline, offline:FOLDER (a scorer that you fitted), embedded, "
-            "openai:MODEL, gemini:MODEL, transformers:FOLDER. Again for a panel."
+            "openai:MODEL, gemini:MODEL, transformers:FOLDER, person (votes given on the page of "
+            "distill demo). Again for a panel."
         ),
     ] = field(default_factory=lambda: ["offline"])
     model: Annotated[

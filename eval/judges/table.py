@@ -16,6 +16,7 @@ from eval.judges.seam import Judge
 JUDGES: Mapping[str, str] = {
     "offline": "eval.judges.offline",
     "embedded": "eval.judges.embedded",
+    "person": "eval.judges.person",
     **dict.fromkeys(PROVIDERS, "eval.judges.chat"),
 }
 

@@ -1,0 +1,60 @@
+"""The page of `distill demo chat`: three tabs on files that are served.
+
+In: served files. Out: a Gradio page that is not launched yet. Nothing is refused.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from demo.ballot import Candidate
+from demo.start import import_gradio
+from distill.core.serving import Served
+
+IDLE_S = (
+    0.005  # Gradio looks for work a thousand times a second: a fourteenth of a core for nothing
+)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A file, how it is called on the page, and where it is served."""
+
+    file: Path
+    candidate: Candidate
+    server: Served
+
+
+def page(files: list[Opened], votes: Path) -> Any:
+    """The blocks of the page: *Chat* and *Inside* are about the first file."""
+    import_gradio()
+    import gradio as gr
+
+    from demo.desk import Desk
+    from demo.tab_chat import chat_tab
+    from demo.tab_compare import Contest, compare_tab
+    from demo.tab_inside import inside_tab
+
+    desk, first = Desk(), files[0]
+    contest = None
+    if len(files) == 2:
+        one, two = files
+        contest = Contest((one.server, two.server), (one.candidate, two.candidate), votes)
+    with gr.Blocks(title=f"Kindred: {first.candidate.name}", analytics_enabled=False) as blocks:
+        gr.Markdown(
+            f"# Kindred · {first.candidate.name}\nOn this machine: nothing you type leaves it or "
+            "is stored. A small model is no counsellor."
+        )
+        with gr.Tab("Chat"):
+            chat_tab(first.server, desk)
+        with gr.Tab("Compare"):
+            compare_tab(contest, desk)
+        with gr.Tab("Inside"):
+            inside_tab(first.file)
+
+        def gone(request: gr.Request) -> None:
+            desk.leave(request.session_hash)
+
+        blocks.unload(gone)
+    blocks._queue.sleep_when_free = IDLE_S
+    return blocks

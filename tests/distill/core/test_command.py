@@ -17,7 +17,7 @@ import typer
 
 from distill.cli import COMMANDS
 from distill.core import command, progress
-from distill.core.command import Entry, Outcome, group_of, load, main
+from distill.core.command import Entry, Outcome, every_command, group_of, load, main
 from distill.core.errors import BadInput, MissingExtra
 from tests.distill.command_line import distill
 
@@ -204,3 +204,14 @@ def test_no_color_is_heeded_in_a_terminal():
 def test_the_command_line_of_a_process_is_the_same(tmp_path):
     done = distill("gather", "starter", "--parts", "f", "--out", tmp_path / "a", "--quiet")
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_every_command_takes_json_and_can_be_quiet():
+    lacking = {
+        (words, option)
+        for words, loaded in every_command(COMMANDS)
+        for option in ("json", "quiet")
+        if not hasattr(loaded, "table") and option not in {one.name for one in loaded.params}
+    }
+    until_stopped = ("runtime chat", "demo chat", "dev fake-openai", "dev fake-gemini")
+    assert lacking <= {(words, "quiet") for words in until_stopped}

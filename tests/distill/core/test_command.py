@@ -213,5 +213,8 @@ def test_every_command_takes_json_and_can_be_quiet():
         for option in ("json", "quiet")
         if not hasattr(loaded, "table") and option not in {one.name for one in loaded.params}
     }
-    until_stopped = ("runtime chat", "demo chat", "dev fake-openai", "dev fake-gemini")
+    until_stopped = (
+        *("runtime chat", "runtime serve", "demo chat", "demo pocket"),
+        *("dev fake-openai", "dev fake-gemini"),
+    )
     assert lacking <= {(words, "quiet") for words in until_stopped}

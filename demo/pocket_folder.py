@@ -10,6 +10,7 @@ refuses of the file, a file of 2 GB or more (Unsupported), a folder that holds s
 import hashlib
 import html
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -27,6 +28,7 @@ MARK = "pocket.json"
 SOURCES = Path(str(resources.files("demo"))) / "pocket"
 PART_BYTES = 24 * 2**20  # some hosts take no file over 25 MB; a broken load begins here again
 MOST_BYTES = 2**31 - 1  # what the module's file system can address
+FRONT = re.compile(r"\A---\n.*?\n---\n|<!--.*?-->\n?", re.DOTALL)  # for programs, not for people
 CARD, REPORTS = "README.md", ("report.html", "../report/report.html")
 
 
@@ -90,7 +92,8 @@ def write(artifact: Path, made: Path, report: Path | None, settings: dict[str, A
     write_page(made / "about/licences.html", "Licences", licences())
     card = artifact.parent / CARD
     if card.is_file():
-        write_page(made / "about/card.html", "Model card", card.read_text("utf-8", "replace"))
+        told = FRONT.sub("", card.read_text("utf-8", "replace"))
+        write_page(made / "about/card.html", "Model card", told)
     found, remarks = report_of(artifact, digest, report)
     if found:
         shutil.copyfile(found, made / "about/report.html")

@@ -33,7 +33,10 @@ async function start() {
   at("send").disabled = false;
   if (matchMedia("(pointer: fine)").matches) at("said").focus(); // on a phone it opens the keyboard
   document.body.dataset.state = "ready";
-  tellFacts(about, kept && (await keepPage()));
+  tellFacts(about, "is not known yet");
+  navigator.storage?.persist?.();
+  const how = kept && (await keepPage()) ? "it opens without a network" : "it needs the network again";
+  tellFacts(about, how);
 }
 
 /** Register what keeps the page for flight mode, once it no longer delays the model. */
@@ -45,7 +48,7 @@ async function keepPage() {
     if (before) at("facts").append(" · a newer version is ready: reload the page");
   });
   return keeper.register("sw.js").then(
-    () => true,
+    () => keeper.ready.then(() => true),
     () => false,
   );
 }
@@ -65,16 +68,15 @@ function describe(about) {
   showTemperature();
 }
 
-function tellFacts(about, kept) {
+function tellFacts(about, next) {
   const { engine } = page;
   at("facts").textContent = [
     `${about.settings.name}, sha256 ${about.model.sha256.slice(0, 16)}`,
-    `${(engine.memoryBytes / 1e6).toFixed(0)} MB for model, cache and buffers, ${engine.threads} thread(s)`,
-    kept ? "kept on this device: it opens without a network" : "not kept: it needs the network again",
+    `${(engine.memoryBytes / 1e6).toFixed(0)} MB for model, cache and buffers, ${engine.threads > 1 ? `${engine.threads} threads` : "one thread"}`,
+    `next time ${next}`,
   ].join(" · ");
   at("facts").dataset.memoryBytes = engine.memoryBytes;
   at("facts").dataset.threads = engine.threads;
-  if (kept) navigator.storage?.persist?.();
 }
 
 function progress(what, share) {

@@ -105,6 +105,7 @@ export class Engine {
     const rest = decoder.decode();
     if (rest) yield { token: null, text: rest };
     figures.firstTokenMs = first ? first - asked : null;
+    figures.firstTokenAtMs = first || null; // since the page was opened
     figures.tokensPerS = figures.tokens > 1 ? ((figures.tokens - 1) * 1000) / (last - first) : null;
     return figures;
   }

@@ -26,7 +26,7 @@ NAMED = re.compile(r"`((?:distill|export|runtime|eval|demo|tests|docs)/[\w./-]+)
 BENCHMARK = re.compile(r"python (?:-m )?tests[./]benchmarks[./](\w+)")
 
 FOR_PROGRAMS = {"eval scoring learn-caring", "runtime describe"}
-COMING = {"eval measure", "demo pocket"}
+COMING = {"eval measure"}
 
 
 def text_of(page):

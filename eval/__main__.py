@@ -27,6 +27,12 @@ GROUP = {
         "eval",
         ("numpy", "openai", "sklearn"),
     ),
+    "measure": Entry(
+        "eval.measure",
+        "Measure replies without a judge: overlap, variety, emotion, likelihood, copies.",
+        "eval",
+        ("numpy", "sklearn", "sacrebleu", "rouge_score"),
+    ),
     "scoring": Entry("eval.scoring.__main__", "Fit, apply and explain scorers of single replies."),
     "latency": Entry(
         "eval.latency",

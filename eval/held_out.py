@@ -81,11 +81,16 @@ def joined(a: AnswerFile, b: AnswerFile, dialogues: list[Dialogue], source: Path
             f"{a.path} and {b.path} answer different dialogues: {len(only)} are in one of them "
             f"alone, first {only[0]!r} (in {where}); answer the same --dialogues with both"
         )
+    return answered(a, dialogues, source)
+
+
+def answered(file: AnswerFile, dialogues: list[Dialogue], source: Path) -> list[Dialogue]:
+    """The dialogues that a file answers, in their order; BadInput for an answer without one."""
     known = {dialogue.id for dialogue in dialogues}
-    foreign = [name for name in a.answers if name not in known]
+    foreign = [name for name in file.answers if name not in known]
     if foreign:
         raise BadInput(
             f"{len(foreign)} answers have no dialogue in {source}, first {foreign[0]!r}; "
             "give the --dialogues that were answered"
         )
-    return [dialogue for dialogue in dialogues if dialogue.id in a.answers]
+    return [dialogue for dialogue in dialogues if dialogue.id in file.answers]

@@ -4,8 +4,9 @@ In: two answer files and the dialogues that both answer. Out: `judgements.jsonl`
 verdicts come, and `winrate.json`. By the protocol `both-orders` a pair is won only if the verdict
 survives the swap; ties, flips, unreadable verdicts and failed calls are counted apart. `win_rate`
 is of decided pairs alone; `share` counts ties and flips as half a win, so that a judge who always
-names the first reply gives 50 %. `xie2025` judges as arXiv 2507.08151 did, for comparison: one order, no ties, and what
-cannot be read stays in the rate's denominator. Several judges are a panel: the majority counts.
+names the first reply gives 50 %. `xie2025` judges as arXiv 2507.08151 did, for comparison: one
+order, no ties, and what cannot be read stays in the rate's denominator. Several judges are a
+panel: the majority counts.
 """
 
 from collections import Counter

@@ -14,7 +14,7 @@ import typer
 from distill.core.command import Outcome, command
 from distill.core.errors import BadInput
 from distill.core.jsonl import write_jsonl
-from eval.held_out import read_answers, read_dialogues
+from eval.held_out import answered, read_answers, read_dialogues
 from eval.outputs import writable_file
 from eval.scoring.columns import Source
 from eval.scoring.model import Known, RatingModel, known, load_model
@@ -43,15 +43,9 @@ def run(
     """Tell the chance of each rating for every answer."""
     model, card = load_model(scorer)
     file = read_answers(answers)
-    by_id = {dialogue.id: dialogue for dialogue in read_dialogues(dialogues)}
-    if foreign := [name for name in file.answers if name not in by_id]:
-        raise BadInput(
-            f"{len(foreign)} answers have no dialogue in {dialogues}, first {foreign[0]!r}; give "
-            "the --dialogues that were answered"
-        )
     rows = [
-        Row(name, name, tuple(by_id[name].turns), answer.text, file.candidate, 0)
-        for name, answer in file.answers.items()
+        Row(one.id, one.id, tuple(one.turns), file.answers[one.id].text, file.candidate, 0)
+        for one in answered(file, read_dialogues(dialogues), dialogues)
     ]
     writable_file(out)
     chances = model.chances(rows_known(model, rows))

@@ -7,7 +7,7 @@ Refused: a saved scorer with a type that is none of those (BadInput).
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from eval.scoring.columns import LEARNED, MITI, Columns, Source, columns_of
 from eval.scoring.rated import RATINGS, Row, ratings_of
 
 CARD, FITTED, CODER = "scorer.json", "scorer.skops", "coder.skops"
+CODED = ("text", "embeddings")
 CODER_FOLDS = 5
 FEWEST_CODED = 20
 # Classes of scikit-learn that hold numbers alone, and that skops does not know by itself: a
@@ -73,19 +74,23 @@ def known(rows: Sequence[Row], design: Design, source: Source) -> Known:
         if design.plain
         else Columns((), np.empty((len(rows), 0)))
     )
-    base = columns_of(rows, ("text", "embeddings"), source) if design.learns_codes else None
+    base = columns_of(rows, CODED, source) if design.learns_codes else None
     return Known(rows, columns, base)
 
 
 @dataclass(frozen=True)
 class RatingModel:
-    """A fitted scorer; `kept` are the numbers of the columns that its classifier sees."""
+    """A fitted scorer; `kept` are the numbers of the columns that its classifier sees.
+
+    `codes_measured`: area under the curve of each learned code, on folds without its dialogue.
+    """
 
     design: Design
     names: tuple[str, ...]
     kept: Labels
     fitted: Any
     coder: Any = None
+    codes_measured: Mapping[str, float] = field(default_factory=dict)
 
     def matrix(self, rows: Known) -> Floats:
         values = rows.columns.values
@@ -118,27 +123,36 @@ class RatingModel:
     def kept_names(self) -> tuple[str, ...]:
         return tuple(self.names[number] for number in self.kept)
 
+    @property
+    def codes(self) -> tuple[str, ...]:
+        """The codes that the coder tells, in the order of its columns."""
+        start = f"{LEARNED}: "
+        return tuple(name.removeprefix(start) for name in self.names if name.startswith(start))
+
 
 def fit_model(rows: Known, design: Design) -> RatingModel:
     """Fit codes, selection and classifier on these rows alone."""
     names, values, coder = rows.columns.names, rows.columns.values, None
+    areas: dict[str, float] = {}
     if design.learns_codes:
         assert rows.base
-        coder, chances, codes = fit_coder(rows.rows, rows.base.values)
+        coder, chances, areas = fit_coder(rows.rows, rows.base.values)
         values = np.hstack([values, chances])
-        names = (*names, *(f"{LEARNED}: {code}" for code in codes))
+        names = (*names, *(f"{LEARNED}: {code}" for code in areas))
     labels = ratings_of(rows.rows)
     kept = selected(design.selection, values, labels, design.keep, design.seed)
     fitted = classifier(design.classifier, design.seed).fit(values[:, kept], labels)
-    return RatingModel(design, names, kept, fitted, coder)
+    return RatingModel(design, names, kept, fitted, coder, areas)
 
 
-def fit_coder(rows: Sequence[Row], values: Floats) -> tuple[Any, Floats, list[str]]:
-    """A classifier of the codes that are not rare, its chances for these rows, and their names.
+def fit_coder(rows: Sequence[Row], values: Floats) -> tuple[Any, Floats, dict[str, float]]:
+    """A classifier of the codes that are not rare, its chances for these rows, and how well it
+    tells each code.
 
     The chances of a row come from folds without its dialogue, as those of a new reply will.
     """
     from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import roc_auc_score
     from sklearn.model_selection import GroupKFold, cross_val_predict
     from sklearn.multiclass import OneVsRestClassifier
     from sklearn.pipeline import make_pipeline
@@ -155,7 +169,8 @@ def fit_coder(rows: Sequence[Row], values: Floats) -> tuple[Any, Floats, list[st
     groups = [row.dialogue_id for row in rows]
     folds = GroupKFold(CODER_FOLDS)
     told = cross_val_predict(coder, values, codes, groups=groups, cv=folds, method="predict_proba")
-    return coder.fit(values, codes), told, names
+    areas = [float(roc_auc_score(codes[:, n], told[:, n])) for n in range(len(names))]
+    return coder.fit(values, codes), told, dict(zip(names, areas, strict=True))
 
 
 def save_model(model: RatingModel, folder: Path, told: Mapping[str, Any]) -> None:
@@ -168,6 +183,7 @@ def save_model(model: RatingModel, folder: Path, told: Mapping[str, Any]) -> Non
         dump(model.coder, folder / CODER)
         files[CODER] = sha256_of(folder / CODER)
     card = {"design": asdict(model.design), "names": model.names, "kept": model.kept.tolist()}
+    card |= {"codes_measured": dict(model.codes_measured)} if model.codes_measured else {}
     write_json(folder / CARD, card | {"files": files, **told})
 
 

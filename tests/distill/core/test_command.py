@@ -6,9 +6,11 @@ import json
 import os
 import pty
 import re
+import shutil
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import patch
 
@@ -138,6 +140,24 @@ def test_the_script_of_a_shell_asks_our_command(shell):
     code, out, _ = line("--show-completion", shell, environment=test_only)
     assert code == 0
     assert "_DISTILL_COMPLETE" in out
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+def test_what_is_installed_for_bash_completes_in_bash(tmp_path):
+    environment = os.environ | {
+        "HOME": str(tmp_path),
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1",
+    }
+    argv = ["distill", "--install-completion", "bash"]
+    subprocess.run(argv, env=environment, check=True, capture_output=True)
+    script = """
+        . ~/.bashrc
+        COMP_WORDS=(distill eval win) COMP_CWORD=2
+        _distill_completion distill && echo "${COMPREPLY[@]}"
+    """
+    asked = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True)
+    assert (asked.stdout, asked.stderr) == ("winrate\n", "")
 
 
 def test_quiet_silences_remarks_and_neither_result_nor_error(table):

@@ -1,8 +1,9 @@
 """Which of several candidates is better: every one against every other, by the same judges.
 
 In: two or more answer files and the dialogues that all answer. Out: `judgements.jsonl`, appended to
-as verdicts come, and `comparison.json`: for each couple better, worse or not distinguishable, and
-for all of them strengths on one scale. Refused: fewer than two files, files that answer different
+as verdicts come, and `comparison.json`: for each couple better, worse or not distinguishable with
+the reason in one line, and for all of them strengths on one scale. In `compared/` of a run's folder
+the report finds it. Refused: fewer than two files, files that answer different
 dialogues (BadInput).
 """
 
@@ -26,6 +27,7 @@ from eval.judges import Judge, open_judges
 from eval.judges.options import JudgeOptions, asks_judges
 from eval.judging import Judged, judge_pairs
 from eval.outputs import writable_folder
+from eval.reason import reason
 from eval.statistics import Outcome as Ending
 from eval.strengths import Strength, strengths
 from eval.winrate import between, pairs_of, percent, remark, result_of_panel
@@ -118,6 +120,7 @@ def told(
         result, whole = result_of_panel(pairs_of(dialogues, a, b), a, b, panel, seed, "both-orders")
         mine = [failure for _, judged in panel for failure in judged.failures]
         remark(result, mine)
+        result["reason"] = reason(result)
         failures += mine
         found.append(result)
         outcomes[a.candidate, b.candidate] = whole.outcomes
@@ -126,7 +129,9 @@ def told(
     ranked.sort(key=lambda one: -one.log_odds)
     data: dict[str, Any] = {"couples": found, "strengths": [asdict(one) for one in ranked]}
     write_json(out / "comparison.json", data)
-    shown = [table_of_couples(found), *([table_of_strengths(ranked)] if len(names) > 2 else [])]
+    shown: list[Any] = [one["reason"] for one in found]
+    if len(names) > 2:
+        shown += [table_of_couples(found), table_of_strengths(ranked)]
     calls = sum(judged.asked for panel in panels for _, judged in panel)
     data = {**data, "out": str(out / "comparison.json"), "calls": calls}
     return Outcome(data, shown, exit_code=1 if failures else 0)

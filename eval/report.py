@@ -20,29 +20,43 @@ from eval.pages.html import html
 from eval.pages.joining import refuse_foreign
 from eval.pages.making import making
 from eval.pages.markdown import markdown
+from eval.pages.measured import measured
 from eval.pages.page import Page
-from eval.pages.samples import dialogues
+from eval.pages.ranking import ranking
+from eval.pages.samples import dialogues, doubts
 from eval.pages.speed import speed_section
 from eval.pages.summary import summary
 
-SECTIONS = (comparison, speed_section, artifact_section, making, dialogues)
+SECTIONS = (
+    comparison,
+    ranking,
+    measured,
+    speed_section,
+    artifact_section,
+    making,
+    dialogues,
+    doubts,
+)
 ENDS = {"html": "html", "markdown": "md", "json": "json"}
 
 
 def build(found: Evidence) -> Page:
     """The page in its fixed order."""
-    return Page(found.name, found.sha256, summary(found), [part(found) for part in SECTIONS])
+    parts = (part(found) for part in SECTIONS)
+    return Page(found.name, found.sha256, summary(found), [part for part in parts if part])
 
 
 def data_of(found: Evidence, page: Page) -> dict[str, Any]:
     """What `report.json` holds: the parts as they were found, joined under one digest."""
-    samples = [sample for section in page.sections for sample in section.samples]
+    samples = {s.dialogue_id: s for section in page.sections for s in section.samples}
     return {
         "artifact": found.name,
         "artifact_sha256": found.sha256,
         "summary": page.summary,
         "absent": {s.slug: s.absent for s in page.sections if s.absent},
         "winrate": found.winrate,
+        "comparison": found.comparison,
+        "measures": found.measures,
         "latency": found.latency,
         "manifest": found.artifact.manifest.model_dump() if found.artifact else None,
         "provenance": found.provenance,
@@ -54,7 +68,7 @@ def data_of(found: Evidence, page: Page) -> dict[str, Any]:
                 "replies": {reply.candidate: reply.text for reply in sample.replies},
                 "verdict": sample.verdict,
             }
-            for sample in samples
+            for sample in samples.values()
         ],
     }
 

@@ -1,20 +1,16 @@
-"""The win rate, with all that is needed to weigh it, and the length of the replies.
+"""The win rate, with all that is needed to weigh it.
 
 In: evidence. Out: a section. No rate is shown when nothing was decided; the judge, its version
 and what was measured of its agreement with people stand beside the number.
 """
 
-from collections import Counter
 from typing import Any
 
-from distill.core.records import Answer
-from eval.held_out import AnswerFile
 from eval.pages.evidence import Evidence
+from eval.pages.lengths import length_plot, length_table
 from eval.pages.page import Figure, Headline, Section, Table
-from eval.pages.plots import Series, distribution, outcome_plot
-from eval.pages.wording import NOT_MEASURED, count, number, percent
-from eval.replies import figures, words
-from eval.statistics import quantile
+from eval.pages.plots import outcome_plot
+from eval.pages.wording import NOT_MEASURED, chance, count, percent
 
 NOTHING = "nothing was decided"
 UNKNOWN_AGREEMENT = "its agreement with people was not measured"
@@ -23,6 +19,7 @@ MEANINGS = {
     "losses": "worse in both orders",
     "ties": "equally good in both orders, or equal texts",
     "flips": "the verdict changed when the replies changed places",
+    "split": "no majority of the judges",
     "unreadable": "the judge gave no readable verdict",
     "failed": "the judge could not be asked",
 }
@@ -44,13 +41,15 @@ def comparison(found: Evidence) -> Section:
         title,
         headlines=[Headline(headline_value(result), headline_label(result))],
         beside=judge_said(result),
-        tables=[outcome_table(result), lean_table(result), *lengths],
+        tables=[outcome_table(result), lean_table(result), *panel_table(result), *lengths],
         figures=[*shown, *plots],
     )
 
 
 def counts_of(result: dict[str, Any]) -> dict[str, int]:
-    return {name: result[name] for name in MEANINGS if result.get(name) is not None}
+    """Endings that can be: a single judge is never split."""
+    known = {name: result[name] for name in MEANINGS if result.get(name) is not None}
+    return known if known.get("split") else {n: v for n, v in known.items() if n != "split"}
 
 
 def pairs(result: dict[str, Any]) -> int:
@@ -131,9 +130,20 @@ def outcome_table(result: dict[str, Any]) -> Table:
 
 
 def lean_table(result: dict[str, Any]) -> Table:
-    """What a judge may lean on that is no empathy: length and position."""
-    method = result.get("interval_method")
+    """What else is known of the rate: length, position, doubt, and what could have been seen."""
+    control = result.get("length_controlled")
     rows = [
+        ("at equal length", *rate_of(control and control["rate"], ends_of(control))),
+        (
+            "ties and flips as halves",
+            *rate_of(result.get("share"), result.get("share_interval")),
+        ),
+        ("sign test", chance(result.get("sign_test")), "if both were equal, so uneven or more"),
+        (
+            "smallest rate to be seen",
+            percent(result.get("detectable_win_rate")),
+            "by so many decided pairs, four times in five",
+        ),
         (
             "the longer reply won",
             leaning(result.get("longer_won")),
@@ -144,10 +154,43 @@ def lean_table(result: dict[str, Any]) -> Table:
             leaning(result.get("first_position_won")),
             "of decided verdicts; 50 % is no lean",
         ),
-        ("interval", method or "none", "over dialogues, 95 %"),
+        ("interval", result.get("interval_method") or "none", "over dialogues, 95 %"),
         ("rubric", str(result.get("rubric", "not stated")), short(rubric_digest(result))),
     ]
     return Table("What to weigh the rate with", ("figure", "value", "note"), rows)
+
+
+def ends_of(control: dict[str, float] | None) -> list[float] | None:
+    return [control["low"], control["high"]] if control else None
+
+
+def rate_of(rate: float | None, interval: list[float] | None) -> tuple[str, str]:
+    """A rate and its interval as the cells of a row."""
+    if rate is None or not interval:
+        return NOT_MEASURED, ""
+    low, high = map(percent, interval)
+    return percent(rate), f"95 % interval {low} to {high}"
+
+
+def panel_table(result: dict[str, Any]) -> list[Table]:
+    """Each judge of a panel alone, and how far any two agree."""
+    panel = result.get("panel")
+    if not panel:
+        return []
+    rows = []
+    for name, held in panel["judges"].items():
+        rate, interval = rate_of(held.get("win_rate"), held.get("interval"))
+        rows.append((name, rate, interval, f"{held['decided']:,}", f"{held['flips']:,}"))
+    agreed = panel["agreement"]
+    kappas = {**agreed["cohen_kappa"], "all of them (Fleiss)": agreed["fleiss_kappa"]}
+    return [
+        Table("Each judge alone", ("judge", "wins", "interval", "decided", "flips"), rows),
+        Table(
+            f"Agreement of the judges on {count(agreed['pairs'], 'pair')}",
+            ("judges", "kappa"),
+            [(name, "none" if k is None else f"{k:.2f}") for name, k in kappas.items()],
+        ),
+    ]
 
 
 def leaning(share: float | None) -> str:
@@ -161,45 +204,3 @@ def rubric_digest(result: dict[str, Any]) -> str:
 def outcomes(result: dict[str, Any]) -> Figure:
     interval = result.get("interval") if decided(result) else None
     return outcome_plot(counts_of(result), interval, win_rate(result))
-
-
-def candidates(found: Evidence) -> list[AnswerFile]:
-    return [side for side in (found.student, found.base) if side]
-
-
-def length_table(found: Evidence) -> list[Table]:
-    """Length and ending of the replies, one column a candidate."""
-    sides = candidates(found)
-    if not sides:
-        return []
-    columns = [length_figures(list(side.answers.values())) for side in sides]
-    rows = [(name, *(column[name] for column in columns)) for name in columns[0]]
-    return [Table("The replies", ("figure", *(side.candidate for side in sides)), rows)]
-
-
-def length_figures(answers: list[Answer]) -> dict[str, str]:
-    known = figures(answers)
-    lengths = [len(words(answer.text)) for answer in answers]
-    endings = Counter(answer.finish_reason for answer in answers)
-    return {
-        "replies": f"{len(answers):,}",
-        "mean words": number(known["mean_words"]),
-        "median words": number(quantile(lengths, 0.5), 0),
-        "5 % to 95 % of replies": (
-            f"{quantile(lengths, 0.05):.0f} to {quantile(lengths, 0.95):.0f} words"
-        ),
-        "ended by themselves": percent(endings["stop"] / len(answers)),
-        "empty": f"{known['empty']:,}",
-        "with a repeated run of 4 words": f"{known['loops']:,}",
-    }
-
-
-def length_plot(found: Evidence) -> list[Figure]:
-    sides = candidates(found)
-    if not sides:
-        return []
-    series = [
-        Series(side.candidate, [len(words(text)) for text in side.texts()], filled=side is sides[0])
-        for side in sides
-    ]
-    return [distribution("lengths", "Length of the replies", "words", series)]

@@ -12,6 +12,7 @@ from eval.pages.wording import brief
 Rows = Sequence[Mapping[str, Any]]
 DASHES = ("-", "--", ":", "-.")
 BINS = 24
+MEGA = 1e6
 
 
 def lines_of(rows: Rows, figure: str, scale: float = 1.0) -> dict[int, list[tuple[float, ...]]]:
@@ -24,6 +25,17 @@ def lines_of(rows: Rows, figure: str, scale: float = 1.0) -> dict[int, list[tupl
             values = (scale * value for value in (middle, *ends))
             found.setdefault(row["threads"], []).append((row["length"], *values))
     return found
+
+
+def gaps_of(held: Mapping[str, Any]) -> list[float]:
+    """All times between pieces of the replies to dialogues, in milliseconds."""
+    return [gap for reply in held.get("replies") or [] for gap in reply["between_pieces_ms"]]
+
+
+def memory_of(held: Mapping[str, Any]) -> dict[str, float]:
+    """Megabytes by kind; without what the system does not tell."""
+    names = {"private": "private_bytes", "file-backed": "file_backed_bytes"}
+    return {name: held[key] / MEGA for name, key in names.items() if held.get(key)}
 
 
 def draw_curves(

@@ -41,6 +41,9 @@ class Evidence:
     latency: dict[str, Any] | None
     student: AnswerFile | None
     base: AnswerFile | None
+    others: list[AnswerFile]
+    comparison: dict[str, Any] | None
+    measures: dict[str, dict[str, Any]]
     dialogues: dict[str, Dialogue]
     provenance: dict[str, Any] | None
     dataset_card: dict[str, Any] | None
@@ -54,6 +57,11 @@ class Evidence:
         if self.student:
             return self.student.artifact_sha256
         return (self.latency or {}).get("artifact_sha256")
+
+    @property
+    def candidates(self) -> list[AnswerFile]:
+        """Whose answers are here: the student, what it is compared with, and the others."""
+        return [side for side in (self.student, self.base, *self.others) if side]
 
     @property
     def name(self) -> str:
@@ -80,6 +88,9 @@ def read_evidence(folder: Path, wanted: str | None = None) -> Evidence:
         latency=read_object(folder / "latency.json"),
         student=answers.get(first),
         base=answers.get(second),
+        others=[file for name, file in answers.items() if name not in (first, second)],
+        comparison=read_object(folder / "compared/comparison.json"),
+        measures=measures_of(folder / "measures"),
         dialogues={d.id: d for d in read_jsonl(test, Dialogue)} if test.exists() else {},
         provenance=read_object(folder / "student/kindred.json"),
         dataset_card=read_object(folder / "sets/dataset_card.json"),
@@ -101,6 +112,12 @@ def read_object(path: Path) -> dict[str, Any] | None:
     if not isinstance(value, dict):
         raise BadInput(f"{path} holds no JSON object; write it again with the command it is from")
     return value
+
+
+def measures_of(folder: Path) -> dict[str, dict[str, Any]]:
+    """What `distill eval measure` wrote, by candidate."""
+    read = [read_object(path) for path in sorted(folder.glob("*.json"))]
+    return {str(held.get("candidate", "not stated")): held for held in read if held}
 
 
 def answer_files(folder: Path) -> dict[str, AnswerFile]:

@@ -31,6 +31,8 @@ def refuse_foreign(found: Evidence) -> None:
         same_file(found, source, first.get("artifact_sha256"), judge_again(found))
         for side in filter(None, (found.student, found.base)):
             same_answers(found, found.winrate, side)
+    same_comparison(found)
+    same_measures(found)
     if found.base:
         same_base(found, found.base)
     same_training(found)
@@ -68,12 +70,39 @@ def judge_again(found: Evidence) -> str:
 def same_answers(found: Evidence, winrate: dict[str, Any], side: AnswerFile) -> None:
     """The verdicts are on the very answers that lie here now."""
     judged = judged_side(winrate, side.candidate).get("answers_sha256")
+    same_texts(found.folder / "judged/winrate.json", judged, side, judge_again(found))
+
+
+def same_comparison(found: Evidence) -> None:
+    """Every couple was judged on the answers that lie here now, and the student is this file."""
+    out, test = found.folder / "compared", found.folder / "sets/test.jsonl"
+    sides = {side.candidate: side for side in found.candidates}
+    for couple in (found.comparison or {}).get("couples") or []:
+        for name, held in couple.get("candidates", {}).items():
+            files = " ".join(str(side.path) for side in found.candidates)
+            again = f"eval compare {files} --dialogues {test} --out {out}"
+            if found.student and name == found.student.candidate:
+                same_file(found, out / "comparison.json", held.get("artifact_sha256"), again)
+            if side := sides.get(name):
+                same_texts(out / "comparison.json", held.get("answers_sha256"), side, again)
+
+
+def same_measures(found: Evidence) -> None:
+    """What was measured are the answers that lie here now."""
+    test = found.folder / "sets/test.jsonl"
+    for side in found.candidates:
+        if held := found.measures.get(side.candidate):
+            out = found.folder / f"measures/{side.candidate}.json"
+            again = f"eval measure {side.path} --dialogues {test} --out {out}"
+            same_texts(out, held.get("answers_sha256"), side, again)
+
+
+def same_texts(source: Path, measured: str | None, side: AnswerFile, again: str) -> None:
     expected = sha256_of(side.path)
-    if judged != expected:
+    if measured != expected:
         raise CheckFailed(
-            f"{found.folder / 'judged/winrate.json'} judged other answers than {side.path} "
-            f"({stated(judged)}, expected {expected[:8]}...); judge these with: "
-            f"distill {judge_again(found)}"
+            f"{source} is about other answers than {side.path} ({stated(measured)}, expected "
+            f"{expected[:8]}...); do it again with: distill {again}"
         )
 
 

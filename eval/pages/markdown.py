@@ -66,6 +66,8 @@ def dialogue(number: int, sample: Sample) -> Iterator[str]:
     for reply in sample.replies:
         yield from ("", quoted(reply))
     yield from ("", f"({escaped(sample.verdict)})")
+    for note in sample.notes:
+        yield from ("", f"- {escaped(note)}")
 
 
 def quoted(reply: Reply) -> str:

@@ -45,12 +45,13 @@ class Reply:
 
 @dataclass(frozen=True)
 class Sample:
-    """One dialogue with the replies to it and how the judge decided."""
+    """One dialogue with the replies to it, how the judge decided, and what it said."""
 
     dialogue_id: str
     turns: list[Turn]
     replies: list[Reply]
     verdict: str
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,7 @@ def outcome_plot(
 ) -> Figure:
     """How the pairs ended, and the win rate of the decided ones on its scale."""
     colors = {"wins": MINE, "losses": THEIRS}
-    order = ("wins", "ties", "flips", "unreadable", "failed", "losses")
+    order = ("wins", "ties", "flips", "split", "unreadable", "failed", "losses")
     shown = {name: counts[name] for name in order if counts.get(name)}
     total = sum(shown.values())
     known = (rate, *interval) if rate is not None and interval else None
@@ -159,6 +159,25 @@ def draw_interval(axis: Any, rate: float, low: float, high: float) -> None:
         xlim=(0, 1), ylim=(-1, 1), yticks=[], xlabel="win rate of decided pairs, 95 % interval"
     )
     axis.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0 %", "25 %", "50 %", "75 %", "100 %"])
+
+
+def strength_plot(strengths: Sequence[Mapping[str, Any]]) -> Figure:
+    """Each candidate's strength on one scale of log-odds, the strongest on top."""
+    ranked = sorted(strengths, key=lambda one: one["log_odds"])
+    with drawing("strengths", 0.75 + 0.34 * len(ranked)) as (canvas, svg):
+        axis = canvas.subplots()
+        axis.axvline(0, color=FAINT, linewidth=0.8, linestyle=(0, (3, 3)))
+        for place, one in enumerate(ranked):
+            axis.plot([one["low"], one["high"]], [place, place], color=MINE, linewidth=2.5)
+            axis.plot([one["log_odds"]], [place], "o", color=MINE, markersize=7)
+        axis.set_yticks(range(len(ranked)), [one["candidate"] for one in ranked])
+        axis.tick_params(axis="y", labelcolor=INK)
+        axis.set(ylim=(-0.6, len(ranked) - 0.4), xlabel="log-odds against the average candidate")
+    told = "; ".join(
+        f"{one['candidate']} {one['log_odds']:+.2f} ({one['low']:+.2f} to {one['high']:+.2f})"
+        for one in ranked[::-1]
+    )
+    return Figure("Strengths with 95 % intervals", f"{told}.", "svg", svg[0])
 
 
 def distribution(slug: str, title: str, unit: str, series: Sequence[Series]) -> Figure:

@@ -1,18 +1,22 @@
-"""Ten dialogues with both replies, chosen by a rule that nobody can bend.
+"""Twenty dialogues with all replies, chosen by a rule that nobody can bend; then those to doubt.
 
-In: evidence. Out: a section. The rule: of the held-out dialogues that were answered, the ten whose
-id has the smallest sha256.
+In: evidence. Out: two sections. The rule of the first: of the held-out dialogues that every
+candidate answered, the twenty whose id has the smallest sha256. The second: by the same order, the
+pairs whose verdict changed with the order, on which judges disagree, and that the student lost.
 """
 
-from distill.core.jsonl import digest_text
-from eval.held_out import AnswerFile
-from eval.judging import label
-from eval.pages.comparison import candidates
-from eval.pages.evidence import Evidence
-from eval.pages.page import Reply, Sample, Section
-from eval.statistics import Outcome, outcome_of
+from collections.abc import Iterator
 
-SHOWN = 10
+from distill.core.jsonl import digest_text
+from distill.core.records import Judgement
+from eval.pages.evidence import Evidence
+from eval.pages.judged import Decided, Verdicts
+from eval.pages.page import Reply, Sample, Section
+from eval.pages.wording import count
+from eval.statistics import Outcome
+
+SHOWN, DOUBTED = 20, 5
+LONGEST = 400  # characters of what a judge said
 RULE = (
     "Not picked: of the held-out dialogues that were answered, these are the {count} whose id has "
     "the smallest sha256."
@@ -21,51 +25,75 @@ RULE = (
 
 def dialogues(found: Evidence) -> Section:
     title = "Sample dialogues"
-    sides = candidates(found)
-    missing = "answers/*.jsonl" if not sides else "sets/test.jsonl" if not found.dialogues else None
-    if missing:
-        said = f"Not shown: {missing} is not there."
-        return Section("dialogues", title, absent=said)
-    ids = chosen(found, sides)
-    shown = [sample(found, name, sides) for name in ids]
+    if missing := what_is_missing(found):
+        return Section("dialogues", title, absent=f"Not shown: {missing} is not there.")
+    verdicts = Verdicts(found)
+    shown = [sample(found, name, verdicts) for name in common(found)[:SHOWN]]
     rule = RULE.format(count=len(shown))
     return Section("dialogues", title, beside=[rule], samples=shown)
 
 
-def chosen(found: Evidence, sides: list[AnswerFile]) -> list[str]:
+def doubts(found: Evidence) -> Section | None:
+    """The verdicts to read before believing the rate; None where there are none to read."""
+    if what_is_missing(found) or not found.winrate or not found.judgements or not found.base:
+        return None
+    verdicts = Verdicts(found)
+    ends = {name: verdicts.on(name) for name in common(found)}
+    kinds = {
+        "changed with the order": [n for n, e in ends.items() if flipped(e)],
+        "split the judges": [n for n, e in ends.items() if disputed(e)],
+        "were lost": [n for n, e in ends.items() if e and verdicts.outcome(e) == "loss"],
+    }
+    said = [f"{count(len(names), 'pair')} {what}." for what, names in kinds.items() if names]
+    chosen = dict.fromkeys(name for names in kinds.values() for name in names[:DOUBTED])
+    if not chosen:
+        return None
+    shown = [sample(found, name, verdicts, told=True) for name in chosen]
+    rule = f"Shown are at most {DOUBTED} of each, by the smallest sha256 of their id."
+    return Section("doubts", "Verdicts to read", beside=[*said, rule], samples=shown)
+
+
+def what_is_missing(found: Evidence) -> str | None:
+    if not found.candidates:
+        return "answers/*.jsonl"
+    return None if found.dialogues else "sets/test.jsonl"
+
+
+def common(found: Evidence) -> list[str]:
     """Ids by digest, of the dialogues that every candidate answered."""
-    common = set(found.dialogues).intersection(*(side.answers for side in sides))
-    return sorted(common, key=digest_text)[:SHOWN]
+    answered = (side.answers for side in found.candidates)
+    return sorted(set(found.dialogues).intersection(*answered), key=digest_text)
 
 
-def sample(found: Evidence, name: str, sides: list[AnswerFile]) -> Sample:
+def flipped(decided: list[Decided]) -> bool:
+    return any(one.outcome == "flip" for one in decided)
+
+
+def disputed(decided: list[Decided]) -> bool:
+    """Two judges decided, and for different sides."""
+    return {"win", "loss"} <= {one.outcome for one in decided}
+
+
+def sample(found: Evidence, name: str, verdicts: Verdicts, *, told: bool = False) -> Sample:
     replies = []
-    for side in sides:
+    for side in found.candidates:
         answer = side.answers[name]
         cut = "" if answer.finish_reason == "stop" else f"cut off ({answer.finish_reason})"
         replies.append(Reply(side.candidate, answer.text, cut))
+    decided = verdicts.on(name)
+    notes = list(reasons(found, decided)) if told else []
     turns = found.dialogues[name].turns
-    return Sample(name, turns, replies, verdict_on(found, name, sides))
+    return Sample(name, turns, replies, verdict_on(found, decided, verdicts), notes)
 
 
-def verdict_on(found: Evidence, name: str, sides: list[AnswerFile]) -> str:
+def verdict_on(found: Evidence, decided: list[Decided], verdicts: Verdicts) -> str:
     """How the judge decided this pair, in words."""
-    if found.winrate is None or len(sides) < 2:
+    if found.winrate is None or not found.student or not found.base:
         return "not judged"
-    mine, theirs = (side.answers[name] for side in sides)
-    if mine.text.strip() == theirs.text.strip():
+    if not decided:
         return "equal texts: a tie"
-    judge = found.winrate.get("judge"), found.winrate.get("rubric_digest")
-    held = {
-        (one.first, one.second): one
-        for one in found.judgements
-        if one.dialogue_id == name and (one.judge, one.rubric_digest) == judge
-    }
-    pair = label(mine), label(theirs)
-    straight, swapped = held.get(pair), held.get(pair[::-1])
-    if straight is None or swapped is None:
-        return "not judged"
-    return worded(outcome_of(straight.verdict, swapped.verdict), mine.candidate, theirs.candidate)
+    names = found.student.candidate, found.base.candidate
+    return worded(verdicts.outcome(decided), *names)
 
 
 def worded(outcome: Outcome, mine: str, theirs: str) -> str:
@@ -74,7 +102,26 @@ def worded(outcome: Outcome, mine: str, theirs: str) -> str:
         "loss": f"judged better: {theirs}",
         "tie": "judged equally good",
         "flip": "undecided: the verdict changed with the order",
+        "split": "undecided: no majority of the judges",
         "unreadable": "undecided: no readable verdict",
         "failed": "not judged",
     }
     return said[outcome]
+
+
+def reasons(found: Evidence, decided: list[Decided]) -> Iterator[str]:
+    """What each judge said, in the order in which the replies were shown to it."""
+    assert found.student and found.base
+    names = found.student.candidate, found.base.candidate
+    for one in decided:
+        for judgement, order in ((one.straight, names), (one.swapped, names[::-1])):
+            if judgement:
+                yield f"{one.judge}, {order[0]} shown first: {chosen_by(judgement, order)}"
+
+
+def chosen_by(judgement: Judgement, order: tuple[str, str]) -> str:
+    sides = {"first": order[0], "second": order[1]}
+    side = sides.get(judgement.verdict.side, judgement.verdict.side)
+    raw = " ".join(judgement.raw.split())
+    cut = raw if len(raw) <= LONGEST else raw[:LONGEST].rsplit(" ", 1)[0] + " …"
+    return f"{side} ({cut})" if cut else side

@@ -4,9 +4,12 @@ In: numbers, or None for what was not measured. Out: short texts; None is always
 `NOT_MEASURED`, and never becomes a number.
 """
 
+from collections.abc import Callable, Mapping
+
 NOT_MEASURED = "not measured"
 NOT_RECORDED = "not recorded"
 LITTLE = 0.001
+Form = Callable[[float | None], str]
 
 
 def percent(share: float | None) -> str:
@@ -19,6 +22,13 @@ def percent(share: float | None) -> str:
     if share < LITTLE or share > 1 - LITTLE:
         return "< 0.1 %" if share < LITTLE else "> 99.9 %"
     return f"{share * 100:.1f} %"
+
+
+def chance(value: float | None) -> str:
+    """How probable something is by chance alone."""
+    if value is None:
+        return NOT_MEASURED
+    return "p < 0.001" if value < LITTLE else f"p = {value:.3f}"
 
 
 def seconds(value_s: float | None) -> str:
@@ -54,6 +64,20 @@ def number(value: float | None, digits: int = 1) -> str:
 def brief(value: float) -> str:
     """Three digits, as on a plot."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def spread(found: Mapping[str, float] | None, form: Form, key: str = "median") -> str:
+    """A figure and its interval, with a unit that all three share said once."""
+    if not found:
+        return NOT_MEASURED
+    middle = form(found[key])
+    if "low" not in found:
+        return middle
+    low, high = form(found["low"]), form(found["high"])
+    unit = f" {middle.partition(' ')[2]}"
+    if low.endswith(unit) and high.endswith(unit):
+        low, high = low.removesuffix(unit), high.removesuffix(unit)
+    return f"{middle} ({low} to {high})"
 
 
 def count(amount: int, noun: str) -> str:

@@ -7,9 +7,9 @@ import io
 from collections.abc import Mapping
 from typing import Any
 
-from eval.pages.curves import draw_curves, draw_gaps, draw_memory, lines_of
+from eval.pages.curves import draw_curves, draw_gaps, gaps_of, lines_of
 
-INK, MINE, THEIRS, EVEN = "#1d2022", "#1c6b66", "#a45c22", "#cbc7bd"
+INK, MINE = "#1d2022", "#1c6b66"
 STYLE: Any = {
     "font.size": 9,
     "axes.spines.top": False,
@@ -19,7 +19,6 @@ STYLE: Any = {
     "axes.titlelocation": "left",
     "text.parse_math": False,
 }
-MEGA = 1e6
 
 
 def drawn(data: Mapping[str, Any]) -> bytes:
@@ -42,7 +41,7 @@ def drawn(data: Mapping[str, Any]) -> bytes:
             else:
                 nothing(axis)
         gaps.set_title("Between pieces of text, replies to dialogues")
-        if every := gaps_ms(data):
+        if every := gaps_of(data):
             draw_gaps(gaps, every, MINE, INK)
         else:
             nothing(gaps)
@@ -60,17 +59,3 @@ def heading(data: Mapping[str, Any]) -> str:
     name = str(data["file"]).rsplit("/", 1)[-1]
     held = f", held to {data['profile']}" if data["profile"] else ""
     return f"{name}{held}, {data['threads']} threads, {data['machine']['processor']}"
-
-
-def gaps_ms(data: Mapping[str, Any]) -> list[float]:
-    """All times between pieces of the replies to dialogues, in milliseconds."""
-    return [gap for reply in data.get("replies") or [] for gap in reply["between_pieces_ms"]]
-
-
-def memory_parts(data: Mapping[str, Any]) -> dict[str, float]:
-    """Megabytes by kind; empty where the system does not tell them apart."""
-    names = {"private": "private_bytes", "file-backed": "file_backed_bytes"}
-    return {name: data[key] / MEGA for name, key in names.items() if data.get(key)}
-
-
-__all__ = ["draw_memory", "drawn", "gaps_ms", "memory_parts"]

@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.table import Table
 
-from eval.pages.wording import NOT_MEASURED, rate, seconds, size
+from eval.pages.wording import NOT_MEASURED, rate, seconds, size, spread
 from eval.performance.figures import SHARES
 
 Figures = Mapping[str, Any]
@@ -35,11 +35,11 @@ def rows(data: Figures) -> dict[str, str]:
         "first token": f"{seconds(data['first_token_s'])} ({within})",
         "speed": speed_said(data),
         "between pieces of text": between_said(data["between_pieces_s"]),
-        "whole reply": interval_said(data["whole_reply_s"]),
+        "whole reply": spread(data["whole_reply_s"], seconds),
         "peak memory": f"{size(data['peak_memory_bytes'])}, {data['peak_memory_source']}",
         "private, file-backed": f"{split}, each at its own peak",
-        "start of the server": interval_said(load["start_s"]),
-        "its first reply": interval_said(load["first_reply_s"]),
+        "start of the server": spread(load["start_s"], seconds),
+        "its first reply": spread(load["first_reply_s"], seconds),
         "energy": energy_said(data["energy"]),
         "file": size(data["size_bytes"]),
         "measured over": f"{data['prompts']} prompts of {data['prompt_tokens']:.0f} tokens, "
@@ -67,15 +67,6 @@ def between_said(found: Figures | None, *, named: bool = True) -> str:
     return f"{told} ({found['tokens_per_piece']:.1f} tokens each)"
 
 
-def interval_said(found: Figures | None, unit: str = "s") -> str:
-    """A median with its interval, in seconds or tokens per second."""
-    if not found:
-        return NOT_MEASURED
-    form = seconds if unit == "s" else rate
-    ends = f" ({form(found['low'])} to {form(found['high'])})" if "low" in found else ""
-    return form(found["median"]) + ends
-
-
 def energy_said(found: Figures) -> str:
     if not found["reported"]:
         return f"not reported: {found['reason']}"
@@ -89,9 +80,9 @@ def lengths(found: list[dict[str, Any]]) -> Table:
         shown.add_row(
             str(row["threads"]),
             f"{row['prompt_tokens']:.0f} tokens",
-            interval_said(row["first_token_s"]),
-            interval_said(row["prefill_tokens_per_s"], "tokens/s"),
-            interval_said(row["decode_tokens_per_s"], "tokens/s"),
+            spread(row["first_token_s"], seconds),
+            spread(row["prefill_tokens_per_s"], rate),
+            spread(row["decode_tokens_per_s"], rate),
             between_said(row["between_pieces_s"], named=False),
         )
     return shown

@@ -167,6 +167,8 @@ class RunFolder:
         self.write_answers()
         self.write_judged()
         self.write_latency()
+        self.write_measures("student")
+        self.write_measures("base")
         return self
 
     def write_sets(self) -> None:
@@ -264,6 +266,33 @@ class RunFolder:
     def write_latency(self, sha256: str | None = None) -> None:
         mine = {"artifact_sha256": sha256 or self.sha256, "file": str(self.artifact)}
         write_json(self.path / "latency.json", LATENCY | mine)
+
+    def write_measures(self, name: str) -> None:
+        answers = self.path / f"answers/{name}.jsonl"
+        known = {"unit": "share", "over": len(self.pairs), "interval_method": "bca"}
+        distinct = {"means": "different words among all words", "is_not": "a measure of sense"}
+        bleu = {"means": "overlap with the references", "is_not": "a measure of empathy"}
+        write_json(
+            self.path / f"measures/{name}.json",
+            {
+                "candidate": name,
+                "artifact_sha256": read_answers(answers).artifact_sha256,
+                "answers": str(answers),
+                "answers_sha256": sha256_of(answers),
+                "count": len(self.pairs),
+                "reference": "human",
+                "measures": [
+                    {"name": "distinct_1", "value": 0.21, "interval": [0.19, 0.24]}
+                    | known
+                    | distinct,
+                    {"name": "bleu", "value": None, "interval": None} | known | bleu,
+                ],
+                "absent": {"perplexity": "no --student was given"},
+            },
+        )
+
+    def change_measures(self, name: str, **changed: object) -> None:
+        change(self.path / f"measures/{name}.json", changed)
 
 
 def change(path: Path, changed: dict[str, Any]) -> None:

@@ -7,13 +7,15 @@ import pytest
 
 from distill.core.errors import BadInput, Unavailable
 from eval.machine import MemoryWatch, fields_of, peak_of
+from eval.pages.curves import memory_of
+from eval.pages.wording import rate, seconds, spread
 from eval.performance.client import Client, Timed, refusal, timed
 from eval.performance.energy import EnergyMeter
 from eval.performance.figures import between_of, by_length, figures, median_of
 from eval.performance.measuring import Sample
-from eval.performance.plots import drawn, memory_parts
+from eval.performance.plots import drawn
 from eval.performance.prompts import of_length, story
-from eval.performance.shown import energy_said, interval_said, tables
+from eval.performance.shown import energy_said, tables
 from tests.endpoint import StubEndpoint
 from tests.eval.run_folder import LATENCY
 
@@ -159,7 +161,9 @@ def test_an_interval_needs_two_values_and_holds_the_median():
     assert median_of([], 0) is None and median_of([3.0], 0) == {"median": 3.0}
     found = median_of([1.0, 2.0, 3.0, 4.0, 50.0], 0)
     assert found["low"] <= found["median"] == 3.0 <= found["high"]
-    assert interval_said({"median": 0.5}) == "500 ms"
+    assert spread({"median": 0.5}, seconds) == "500 ms" and spread(None, rate) == "not measured"
+    assert spread({"median": 0.5, "low": 0.4, "high": 0.6}, seconds) == "500 ms (400 to 600)"
+    assert spread({"median": 0.9, "low": 0.8, "high": 1.2}, seconds) == "900 ms (800 ms to 1.20 s)"
 
 
 def test_percentiles_are_over_all_pieces_and_say_how_many_tokens_a_piece_has():
@@ -188,4 +192,4 @@ def test_tables_and_plots_show_what_there_is_and_say_what_is_not():
     bare = LATENCY | {"lengths": [], "replies": [], "between_pieces_s": None, "tokens_per_s": None}
     assert len(tables(bare)) == 1
     assert drawn(LATENCY)[:4] == drawn(bare)[:4] == b"\x89PNG"
-    assert memory_parts({"private_bytes": 2e6}) == {"private": 2.0}
+    assert memory_of({"private_bytes": 2e6}) == {"private": 2.0}

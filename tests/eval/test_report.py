@@ -15,10 +15,13 @@ from eval.pages.evidence import read_evidence
 from eval.pages.html import bound, html
 from eval.pages.making import making
 from eval.pages.markdown import markdown
-from eval.pages.samples import dialogues
+from eval.pages.measured import measured
+from eval.pages.ranking import ranking
+from eval.pages.samples import dialogues, doubts
 from eval.pages.speed import speed_section
 from eval.pages.summary import summary
 from eval.report import build
+from tests.eval.crowd import Crowd
 from tests.eval.pairs import distill
 from tests.eval.run_folder import NOTE, RunFolder
 
@@ -26,10 +29,13 @@ VOID = {"meta", "img", "br", "hr", "input", "link", "use", "path"}
 ATTACK = "<script>alert('x')</script> **bold** | [a](http://x) & <img src=x onerror=y>"
 PARTS = {
     "Win rate": comparison,
+    "Candidates against each other": ranking,
+    "Measures without a judge": measured,
     "Latency and memory": speed_section,
     "The file": artifact_section,
     "How it was made": making,
     "Sample dialogues": dialogues,
+    "Verdicts to read": doubts,
 }
 
 
@@ -47,8 +53,8 @@ def run(tmp_path):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """A page of a whole run, for tests that only look."""
-    run = RunFolder(tmp_path_factory.mktemp("whole") / "run", pairs()).write_all()
+    """A page of a whole run with every section, for tests that only look."""
+    run = Crowd(tmp_path_factory.mktemp("whole") / "run", 24, ("one-step",)).write_everything()
     return html(page_of(run))
 
 
@@ -144,7 +150,7 @@ def test_tables_and_pictures_can_be_read_without_eyes(whole):
     assert all(cell.get("scope") in ("row", "col") for cell in reader.named("th"))
     assert all(len(image["alt"] or "") > 20 for image in reader.named("img"))
     drawings = [d for d in reader.named("div") if d.get("role") == "img"]
-    assert len(drawings) == len(reader.named("svg")) == 4
+    assert len(drawings) == len(reader.named("svg")) == 8
     assert all(len(drawing["aria-label"] or "") > 20 for drawing in drawings)
     assert reader.named("html")[0]["lang"] == "en" and len(reader.named("h1")) == 1
 
@@ -291,9 +297,10 @@ def test_figures_that_a_command_did_not_write_are_not_measured(run):
     assert shown.beside == ["Machine: not stated."]
 
 
-def test_samples_are_the_first_ten_by_digest_of_the_id(run):
+def test_samples_are_the_first_twenty_by_digest_of_the_id(tmp_path):
+    run = RunFolder(tmp_path / "run", pairs(24)).write_all()
     shown = section(run, "Sample dialogues").samples
-    assert [s.dialogue_id for s in shown] == sorted(run.ids, key=digest_text)[:10]
+    assert [s.dialogue_id for s in shown] == sorted(run.ids, key=digest_text)[:20]
     assert "smallest sha256" in section(run, "Sample dialogues").beside[0]
     assert [reply.candidate for reply in shown[0].replies] == ["student", "base"]
     assert {sample.verdict for sample in shown} == {"judged better: student"}

@@ -60,7 +60,7 @@ def test_a_win_rate_of_another_file_is_refused_even_without_its_answers(run):
 def test_verdicts_on_answers_that_changed_since_are_refused(run):
     run.pairs[0] = (run.pairs[0][0], "Another reply.", run.pairs[0][2])
     run.write_answers()
-    assert "judged other answers than" in refusal(run)
+    assert "is about other answers than" in refusal(run)
 
 
 def test_answers_of_an_older_base_are_refused(run):

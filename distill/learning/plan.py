@@ -33,7 +33,7 @@ from distill.learning.student import (
     read_tokenizer,
     sizes_of,
 )
-from distill.learning.training_sets import read_training_sets
+from distill.learning.training_sets import chosen, read_training_sets
 from distill.learning.two_step import refuse_missing
 from distill.recipe import Pride, Step, Training, TwoStep
 
@@ -56,11 +56,12 @@ def plan_pride(job: Job, recipe: Pride) -> Outcome:
     """The same for PRIDE: with the dialogues of which something privileged is used."""
     refuse_missing(recipe)
     sets = read_pride_sets(job, recipe)
-    counts = (len(sets.dialogues), len(sets.dialogues_valid))
-    stages = {"pride": describe(recipe.distill, *counts)}
+    valid = len(sets.dialogues_valid)
+    stages = {"pride": describe(recipe.distill, len(sets.dialogues), valid)}
     teacher = recipe.teacher if recipe.loss.needs_teacher else None
     if teacher is not None and teacher.tuning is not None and job.states is None:
-        stages = {"teacher": describe(teacher.tuning, *counts), **stages}
+        tuned_on = len(chosen(sets.every, teacher.tuning, recipe.seed))
+        stages = {"teacher": describe(teacher.tuning, tuned_on, valid), **stages}
     name = teacher and (str(job.states) if job.states else teacher.model)
     own = {"teacher": name, "known": sets.known}
     return plan_of(job, recipe, own, stages, recipe.distill.batch_size)

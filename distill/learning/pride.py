@@ -5,12 +5,13 @@ the student's folder and its provenance. Refused: sets, fields, students, teache
 cannot be used, before anything heavy is imported.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from distill.core.errors import BadInput
+from distill.core.errors import BadInput, Unsupported
 from distill.core.jsonl import digest_text, sha256_of
 from distill.core.progress import say
 from distill.learning.job import Job, finished, is_main
@@ -25,8 +26,12 @@ SELF = "self"
 
 @dataclass(frozen=True)
 class PrideSets:
-    """Dialogues with what is known of them; `digests` are of the files as they lie on disk."""
+    """Dialogues with what is known of them; `digests` are of the files as they lie on disk.
 
+    `dialogues` are those that the student learns from; its own teacher may read `every` one.
+    """
+
+    every: Sequence[tuple[Messages, Known]]
     dialogues: Sequence[tuple[Messages, Known]]
     dialogues_valid: Sequence[tuple[Messages, Known]]
     digests: Mapping[str, str]
@@ -40,6 +45,7 @@ class PrideSets:
 def run_pride(job: Job, recipe: Pride) -> dict[str, Any]:
     """Train, or continue training; returns the provenance."""
     refuse_missing(recipe)
+    refuse_sharded(job, recipe)
     sets = read_pride_sets(job, recipe)
     base = fetched_folder(job.student)
     identity = identity_of(job, recipe, base, sets)
@@ -53,6 +59,23 @@ def run_pride(job: Job, recipe: Pride) -> dict[str, Any]:
     return train_pride(job, recipe, base, sets, identity)
 
 
+def refuse_sharded(job: Job, recipe: Pride) -> None:
+    """Unsupported under FSDP: what needs whole weights outside a step of training."""
+    if os.environ.get("ACCELERATE_USE_FSDP", "false").lower() != "true":
+        return
+    whole = {
+        "on_policy samples from it": recipe.on_policy is not None,
+        "leakage.sample asks it": recipe.leakage.sample > 0,
+        f"the checkpoint in {job.work} holds it": any(job.work.glob("pride/checkpoint-*")),
+    }
+    found = [reason for reason, true in whole.items() if true]
+    if found:
+        raise Unsupported(
+            f"PRIDE needs the whole student where FSDP has shards of it ({'; '.join(found)}); "
+            "launch it without FSDP, or leave on_policy out, set leakage.sample to 0 and begin anew"
+        )
+
+
 def read_pride_sets(job: Job, recipe: Pride) -> PrideSets:
     """Read and join the sets and the fields; BadInput when they do not belong together."""
     taught, taught_valid = read_two(job.data, SFT, Taught)
@@ -62,11 +85,13 @@ def read_pride_sets(job: Job, recipe: Pride) -> PrideSets:
         dialogues = [row.dialogue() for row in rows]
         return [(each, knowledge.of(each, recipe.known_share)) for each in dialogues]
 
-    dialogues = joined(chosen(taught, recipe.distill, recipe.seed))
+    every = joined(taught)
+    dialogues = chosen(every, recipe.distill, recipe.seed)
     names = [
         f"{SFT}{end}.jsonl" for end in ("", "_valid") if (job.data / f"{SFT}{end}.jsonl").exists()
     ]
     sets = PrideSets(
+        every,
         dialogues,
         joined(taught_valid),
         {name: sha256_of(job.data / name) for name in names},

@@ -18,6 +18,7 @@ from distill.learning.job import Job
 from distill.learning.masks import refuse_endless
 from distill.learning.multi_source import MultiSource, attached, decoder_layers, layer_indices
 from distill.learning.pride import PrideSets
+from distill.learning.pride_leakage import sample_of
 from distill.learning.pride_rows import Row, RowMaker, feature_width, labels_of
 from distill.learning.pride_student import PrideStudent
 from distill.learning.pride_teacher import open_teacher, refuse_unread, teacher_tokenizer
@@ -118,7 +119,9 @@ def teacher_of(
     if recipe.teacher is None or not recipe.loss.needs_teacher:
         return None
     teacher = open_teacher(job, recipe, sets, setting.device, setting.precision, tokenizer)
-    refuse_unread(teacher, prepared.rows, recipe.leakage.each)
+    rows, leakage = prepared.rows, recipe.leakage
+    gauged = rows if leakage.each else sample_of(rows, leakage.sample, recipe.seed)
+    refuse_unread(teacher, rows, gauged)
     return teacher
 
 

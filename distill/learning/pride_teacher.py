@@ -78,7 +78,7 @@ def tuned_self(job: Job, recipe: Pride, sets: PrideSets) -> Path:
     assert recipe.teacher is not None and recipe.teacher.tuning is not None
     folder = job.work / SETS
     if is_main():
-        for end, rows in (("", sets.dialogues), ("_valid", sets.dialogues_valid)):
+        for end, rows in (("", sets.every), ("_valid", sets.dialogues_valid)):
             write_jsonl(folder / f"{SFT}{end}.jsonl", knowing_rows(rows, recipe))
     PartialState().wait_for_everyone()
     tuning = tuning_recipe(job.student, recipe)
@@ -126,9 +126,11 @@ def tuning_recipe(student: str, recipe: Pride) -> TwoStep:
     )
 
 
-def refuse_unread(teacher: Teacher, rows: Sequence[Row], every_step: bool) -> None:
-    """BadInput when a row cannot be asked for: too long for the teacher, or not in its store."""
-    for row in rows:
-        for view in (row.informed, row.uninformed if every_step else None):
-            if view is not None:
-                teacher.refuse_unread(view)
+def refuse_unread(teacher: Teacher, rows: Sequence[Row], gauged: Sequence[Row]) -> None:
+    """BadInput when a row cannot be asked for: too long for the teacher, or not in its store.
+
+    Of `gauged` rows the teacher is asked without the fields too.
+    """
+    for view in (*(row.informed for row in rows), *(row.uninformed for row in gauged)):
+        if view is not None:
+            teacher.refuse_unread(view)

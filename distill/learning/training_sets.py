@@ -21,6 +21,7 @@ from distill.recipe import Step, TwoStep
 SFT, PREFERENCES = "sft", "preferences"
 Messages = list[dict[str, str]]
 Row = TypeVar("Row", bound=Record)
+Each = TypeVar("Each")
 
 
 class Taught(Record):
@@ -103,7 +104,7 @@ def read_two(folder: Path, name: str, kind: type[Row]) -> tuple[list[Row], list[
     return rows, read_jsonl(valid, kind) if valid.exists() else []
 
 
-def chosen(rows: Sequence[Row], step: Step | None, seed: int) -> Sequence[Row]:
+def chosen(rows: Sequence[Each], step: Step | None, seed: int) -> Sequence[Each]:
     """All rows, or a seeded choice of `step.at_most`, in their own order."""
     if step is None or step.at_most is None or len(rows) <= step.at_most:
         return rows

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, TrainerCallback
 
-from distill.core.errors import BadInput
+from distill.core.errors import BadInput, Unsupported
 from distill.core.jsonl import write_json
 from distill.learning import pride_stages
 from distill.learning.multi_source import attached
@@ -262,6 +262,20 @@ def test_a_teacher_without_a_template_or_with_too_little_context_is_refused(plac
     recipe = write_pride_recipe(tmp_path / "recipe.yaml", teacher=teacher)
     with pytest.raises(BadInput, match=r"dialogue d\d+ is \d+ tokens with the teacher's prompt"):
         trained(place, "z", str(recipe))
+
+
+def test_what_needs_whole_weights_is_refused_under_fsdp(place, tmp_path, monkeypatch):
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    with pytest.raises(Unsupported, match=r"shards of it \(leakage.sample asks it\); launch it"):
+        trained(place, "sharded")
+    recipe = str(write_pride_recipe(tmp_path / "recipe.yaml", leakage={"sample": 0}))
+    (place / "sharded.work/pride/checkpoint-1").mkdir(parents=True)
+    with pytest.raises(Unsupported, match=r"\(the checkpoint in .*sharded.work holds it\)"):
+        trained(place, "sharded", recipe, resume=True)
+    own = {"share": 0.5}
+    recipe = str(write_pride_recipe(tmp_path / "recipe.yaml", leakage={"sample": 0}, on_policy=own))
+    with pytest.raises(Unsupported, match="on_policy samples from it"):
+        trained(place, "elsewhere", recipe)
 
 
 def test_a_dry_run_counts_teacher_and_known_dialogues(place):

@@ -88,7 +88,7 @@ def fused_linear_reverse_kl(
 ) -> Tensor:
     """KL(student || teacher); see `losses.reverse_kl` and `Options`.
 
-    Source: arXiv 2306.08543, Eq. 1; gradient q (delta - E_q[delta]).
+    Source: arXiv 2306.08543; gradient q (delta - E_q[delta]).
     """
     return fused_linear_divergence(
         student_hidden_ND, student_head_VD, teacher_hidden_NE, teacher_head_VE, **options
@@ -104,7 +104,7 @@ def fused_linear_forward_kl(
 ) -> Tensor:
     """KL(teacher || student); see `losses.forward_kl` and `Options`.
 
-    Source: arXiv 1503.02531, section 2.
+    Source: arXiv 1503.02531.
     """
     states = (student_hidden_ND, student_head_VD, teacher_hidden_NE, teacher_head_VE)
     return fused_linear_divergence(*states, Divergence("forward-kl"), **options).loss
@@ -121,7 +121,7 @@ def fused_linear_jsd(
 ) -> Tensor:
     """Generalized Jensen-Shannon divergence; see `losses.generalized_jsd` and `Options`.
 
-    Source: arXiv 2306.13649, Eq. 1.
+    Source: arXiv 2306.13649.
     """
     states = (student_hidden_ND, student_head_VD, teacher_hidden_NE, teacher_head_VE)
     return fused_linear_divergence(*states, Divergence("jsd", beta), **options).loss
@@ -139,7 +139,7 @@ def fused_linear_skewed_kl(
 ) -> Tensor:
     """KL against a mixture with itself; see `losses.skewed_reverse_kl` and `Options`.
 
-    Source: arXiv 2402.03898, section 3.1.
+    Source: arXiv 2402.03898.
     """
     divergence = Divergence(
         "skewed-forward-kl" if direction == "forward" else "skewed-reverse-kl", alpha

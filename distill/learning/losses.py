@@ -13,7 +13,7 @@ tokenizer is refused: its words can still be learnt, by training on its response
 Shapes: N rows (response tokens), V vocabulary.
 Symbols: p = teacher, q = student, both softmax(logits / temperature). Values at a temperature are
 plain divergences; to keep gradients of one size over temperatures, multiply by temperature^2
-(Hinton et al. 2015, arXiv 1503.02531, section 2).
+(Hinton et al. 2015, arXiv 1503.02531).
 """
 
 import math
@@ -72,7 +72,7 @@ def mixture(log_a_NV: Tensor, log_b_NV: Tensor, share: float) -> Tensor:
 def forward_kl(student_NV: Tensor, teacher_NV: Tensor, temperature: float = 1.0) -> Tensor:
     """KL(p || q), which asks the student to cover the teacher.
 
-    Source: arXiv 1503.02531, section 2 (as cross-entropy with soft targets).
+    Source: arXiv 1503.02531 (as cross-entropy with soft targets).
     """
     log_q_NV, log_p_NV = log_probabilities(student_NV, teacher_NV, temperature)
     return kl(log_p_NV, log_q_NV)
@@ -81,7 +81,7 @@ def forward_kl(student_NV: Tensor, teacher_NV: Tensor, temperature: float = 1.0)
 def reverse_kl(student_NV: Tensor, teacher_NV: Tensor, temperature: float = 1.0) -> Tensor:
     """KL(q || p), which asks the student to stay within the teacher.
 
-    Source: arXiv 2306.08543, Eq. 1, for each token.
+    Source: arXiv 2306.08543, for each token.
     """
     log_q_NV, log_p_NV = log_probabilities(student_NV, teacher_NV, temperature)
     return kl(log_q_NV, log_p_NV)
@@ -93,7 +93,7 @@ def generalized_jsd(
     """beta KL(p || m) + (1 - beta) KL(q || m), with m = beta p + (1 - beta) q.
 
     Near beta = 0 it is beta KL(p || q), near beta = 1 it is (1 - beta) KL(q || p).
-    Source: arXiv 2306.13649, Eq. 1.
+    Source: arXiv 2306.13649.
     """
     refuse_share("beta", beta)
     log_q_NV, log_p_NV = log_probabilities(student_NV, teacher_NV, temperature)
@@ -106,7 +106,7 @@ def skewed_forward_kl(
 ) -> Tensor:
     """KL(p || alpha p + (1 - alpha) q), bounded by -log(alpha).
 
-    Source: arXiv 2402.03898, section 3.1 (skew KL).
+    Source: arXiv 2402.03898 (skew KL).
     """
     refuse_share("alpha", alpha)
     log_q_NV, log_p_NV = log_probabilities(student_NV, teacher_NV, temperature)
@@ -118,7 +118,7 @@ def skewed_reverse_kl(
 ) -> Tensor:
     """KL(q || alpha q + (1 - alpha) p), bounded by -log(alpha).
 
-    Source: arXiv 2402.03898, section 3.1 (skew reverse KL).
+    Source: arXiv 2402.03898 (skew reverse KL).
     """
     refuse_share("alpha", alpha)
     log_q_NV, log_p_NV = log_probabilities(student_NV, teacher_NV, temperature)

@@ -6,8 +6,8 @@ than two rows, features of different width (BadInput).
 
 MMD^2 = mean_{i != j} k(x_i, x_j) + mean_{i != j} k(y_i, y_j) - 2 mean_{i, j} k(x_i, y_j), with
 k(x, y) = sum_j exp(-|x - y|^2 / s_j) and each s_j twice the one before: Gretton et al., JMLR 13
-(2012), Eq. 3; several kernels as in arXiv 1502.02791. It may be slightly negative, as unbiased
-estimates of a small positive number must be.
+(2012); several kernels as in arXiv 1502.02791. It may be slightly negative, as unbiased estimates
+of a small positive number must be.
 
 Rows are taken in chunks, so [N, M] never exists. Since k_j = k_(j+1)^2, a chunk costs one
 exponential and squarings. With W = sum_j k_j / s_j the gradient is a weighted mean of differences,

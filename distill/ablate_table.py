@@ -3,7 +3,8 @@
 In: cells and the results of their runs. Out: rows, Markdown, a PNG. Refused: nothing.
 
 An arm is compared with CE alone seed by seed, on the same dialogues in the same order: the
-interval is Student's, 95 %, of these differences. With one seed there is none.
+interval is Student's, 95 %, of these differences, and of win rates over seeds. With one seed there
+is none.
 """
 
 import math
@@ -29,7 +30,7 @@ class Cell:
 
 @dataclass
 class Runs:
-    """Held-out cross-entropy, win rate and seconds by the name of a run and seed."""
+    """By the name of a run and seed: held-out cross-entropy, wins of all of it over it, seconds."""
 
     losses: dict[str, float] = field(default_factory=dict)
     rates: dict[str, float] = field(default_factory=dict)
@@ -54,23 +55,32 @@ def interval(values: Sequence[float]) -> tuple[float, float] | None:
 
 
 def table_of(cells: Sequence[Cell], runs: Runs, seeds: int) -> list[Row]:
-    """A row a cell: mean cross-entropy, its difference from CE, the win rate against CE."""
+    """A row a cell: mean cross-entropy, its difference from CE, wins of all of it over it.
+
+    Over the seeds that are done, of the cell and of CE; a cell without any has no row.
+    """
     rows: list[Row] = []
     for cell in cells:
-        names = [f"{cell.run}-{seed}" for seed in range(seeds)]
+        pairs = [(f"{cell.run}-{seed}", f"ce-{seed}") for seed in range(seeds)]
+        pairs = [pair for pair in pairs if runs.losses.keys() >= {*pair}]
+        if not pairs:
+            continue
+        names = [name for name, _ in pairs]
         losses = [runs.losses[name] for name in names]
-        apart = [runs.losses[n] - runs.losses[f"ce-{seed}"] for seed, n in enumerate(names)]
+        apart = [runs.losses[name] - runs.losses[alone] for name, alone in pairs]
         rates = [runs.rates[name] for name in names if name in runs.rates]
-        found = interval(apart)
+        found, won = interval(apart), interval(rates)
         rows.append(
             {
                 "arm": cell.arm,
                 "known_share": cell.share,
                 "run": cell.run,
+                "seeds": len(pairs),
                 "cross_entropy": statistics.mean(losses),
                 "difference": statistics.mean(apart),
                 "half_interval": found[1] if found and cell.run != "ce" else None,
                 "win_rate": statistics.mean(rates) if rates else None,
+                "win_half_interval": won[1] if won else None,
                 "win_rates": rates,
                 "seconds": statistics.mean(runs.seconds[name] for name in names),
             }
@@ -81,7 +91,7 @@ def table_of(cells: Sequence[Cell], runs: Runs, seeds: int) -> list[Row]:
 def markdown(rows: Sequence[Row], seeds: int, judge: str | None) -> str:
     head = ["arm", "fields", "held-out CE", "against CE alone", "seconds"]
     if judge:
-        head.insert(4, f"wins against CE ({judge})")
+        head.insert(4, f"all with fields wins over it ({judge})")
     lines = [
         f"# Ablation of PRIDE, {seeds} seed{'s' if seeds > 1 else ''}",
         "",
@@ -106,11 +116,11 @@ def words(row: Row, judge: str | None) -> Iterator[str]:
         else (f"{row['difference']:+.4f}" + ("" if half is None else f" ± {half:.4f}"))
     )
     if judge:
-        low_high = row["win_rates"]
+        half = row["win_half_interval"]
         yield (
-            f"{row['win_rate']:.0%} ({min(low_high):.0%} to {max(low_high):.0%})"
-            if low_high
-            else ""
+            ""
+            if row["win_rate"] is None
+            else f"{row['win_rate']:.1%}" + ("" if half is None else f" ± {half:.1%}")
         )
     yield f"{row['seconds']:.0f}"
 

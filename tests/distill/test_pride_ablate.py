@@ -9,11 +9,11 @@ from distill.ablate import ARMS, ablation, cells, plan_of
 from distill.ablate_table import T_975, Cell, Runs, interval, markdown, plotted, table_of
 from distill.core.errors import BadInput
 from distill.recipe import Pride, parse_recipe, recipe_text
-from distill.train import job_of, train
+from distill.train import job_of
 from tests.distill.pride_sets import write_known, write_pride_recipe
+from tests.distill.teaching_line import outcome
 from tests.models import tiny_checkpoint
-
-RUNS = {"CE": "ce", "all": "all"}
+from tests.training import TELLS, write_lines
 
 
 @pytest.fixture
@@ -50,7 +50,8 @@ def test_arms_differ_in_their_part_alone(place):
     assert (
         by_run["divergence-0"].loss.mmd_weight == 0 < by_run["divergence-0"].loss.divergence_weight
     )
-    assert by_run["divergence-0"].teacher.model.endswith("out/teachers/0/student")
+    assert by_run["divergence-0"].teacher.model.endswith("out/teachers/plain/student")
+    assert by_run["all-25"].teacher.model.endswith("out/teachers/knowing/student")
     assert by_run["all-25"].known_share == 0.25 and by_run["all-0"].sources is None
     for cell in cells():
         assert parse_recipe(plan.text(cell, 1), cell.run) == by_run[cell.run]
@@ -59,42 +60,43 @@ def test_arms_differ_in_their_part_alone(place):
 def test_a_dry_run_names_every_command_and_writes_nothing(place):
     commands = ablation(job(place), 3, "offline", True).data["commands"]
     trained = [line for line in commands if line.startswith("distill train")]
-    assert len(trained) == 4 + 10 * 3
-    assert sum(line.startswith("distill eval answer") for line in commands) == 10 * 3
-    assert sum(line.startswith("distill eval winrate") for line in commands) == 9 * 3
+    assert len(trained) == 2 + 10 * 3
+    assert sum(line.startswith("distill eval answer") for line in commands) == 3 * 3
+    assert sum(line.startswith("distill eval winrate") for line in commands) == 2 * 3
     assert not (place / "out").exists()
 
 
-def in_process(step, log):
-    """Run `distill train` of a step here: what a walk does in a process of its own."""
-    words = dict(zip(step.words[2::2], step.words[3::2], strict=False))
-    assert step.words[0] == "train" and step.words[-1] == "--resume"
-    options = {"privileged": words["--privileged"]} if "--privileged" in words else {}
-    return train(
-        step.words[1], walking.Path(words["--data"]), walking.Path(words["--out"]),
-        student=words["--student"], resume=True,
-        **{name: walking.Path(path) for name, path in options.items()},
-    )  # fmt: skip
-
-
-def test_an_ablation_trains_its_arms_once_and_writes_table_and_plot(place, monkeypatch):
-    monkeypatch.setattr(walking, "run_step", in_process)
-    monkeypatch.setattr("distill.ablate.ARMS", {name: ARMS[name] for name in ("CE", "all")})
-    monkeypatch.setattr("distill.ablate.SHARES", (0.0, 1.0))
-    monkeypatch.setattr(
-        "distill.ablate.run_name", lambda arm, share: "ce" if arm == "CE" else "all"
+def write_held_out(place):
+    turns = [{"role": "user", "content": TELLS[0]}]
+    write_lines(
+        place / "sets/test.jsonl",
+        [{"id": f"t{n}", "source": "tests", "turns": turns, "split": "test"} for n in range(2)],
     )
-    found = ablation(job(place), 1, None, False)
+
+
+def test_an_ablation_trains_its_arms_once_judges_and_writes_table_and_plot(place, monkeypatch):
+    """Two arms of the grid; each step runs here, by the words of its command line."""
+    write_held_out(place)
+    monkeypatch.setattr(walking, "run_step", lambda step, log: outcome(*step.words))
+    monkeypatch.setattr("distill.ablate.ARMS", {name: ARMS[name] for name in ("CE", "all")})
+    monkeypatch.setattr("distill.ablate.SHARES", ())
+    found = ablation(job(place), 1, "offline", False)
     written = json.loads((place / "out/ablation.json").read_text())
     assert written == {k: v for k, v in found.data.items() if k != "out"}
-    assert [row["run"] for row in written["cells"]] == ["ce", "ce", "all", "all"]
-    assert written["cells"][2]["cross_entropy"] > 0
-    assert "| CE | 100% |" in (place / "out/ablation.md").read_text()
+    by_run = {row["run"]: row for row in written["cells"]}
+    assert list(by_run) == ["ce", "all-100", "all-0"]
+    assert len({row["cross_entropy"] for row in by_run.values()}) == 3
+    for rival in ("ce", "all-0"):
+        judged = json.loads((place / f"out/judged/{rival}-0/winrate.json").read_text())
+        assert (judged["first"], judged["second"]) == ("all-100-0", f"{rival}-0")
+        assert by_run[rival]["win_rate"] == judged["win_rate"]
+    table = (place / "out/ablation.md").read_text()
+    assert "| CE | 100% |" in table and "wins over it (offline)" in table
     assert (place / "out/ablation.png").read_bytes().startswith(b"\x89PNG")
-    before = (place / "out/students/all-0/kindred.json").stat().st_mtime_ns
-    again = ablation(job(place), 1, None, False)
-    assert again.data == found.data
-    assert (place / "out/students/all-0/kindred.json").stat().st_mtime_ns == before
+    trained = place / "out/students/all-100-0/kindred.json"
+    before = trained.stat().st_mtime_ns
+    assert ablation(job(place), 1, "offline", False).data == found.data
+    assert trained.stat().st_mtime_ns == before
 
 
 def test_differences_are_seed_by_seed_with_students_interval(tmp_path):
@@ -103,14 +105,15 @@ def test_differences_are_seed_by_seed_with_students_interval(tmp_path):
         for name, loss in (("ce", alone), ("all-100", whole)):
             result = {"stages": {"pride": {"validation_loss": loss}}}
             runs.add(f"train {name}-{seed}", result, 10.0)
-    runs.add("judge all-100-0", {"win_rate": 0.6}, 1.0)
-    runs.add("judge all-100-1", {"win_rate": None}, 1.0)
+    for seed, rate in enumerate([0.6, None, 0.7]):
+        runs.add(f"judge ce-{seed}", {"win_rate": rate}, 1.0)
     rows = table_of([Cell("CE", 1.0, "ce"), Cell("all", 1.0, "all-100")], runs, 3)
     assert rows[1]["difference"] == pytest.approx(-0.2)
     assert rows[1]["half_interval"] == pytest.approx(4.303 * 0.1 / 3**0.5, rel=1e-3)
-    assert rows[1]["win_rates"] == [0.6] and rows[0]["half_interval"] is None
+    assert rows[0]["win_rates"] == [0.6, 0.7] and rows[0]["half_interval"] is None
     text = markdown(rows, 3, "offline")
-    assert "| all | 100% | 3.0333 | -0.2000 ± 0.2484 | 60% (60% to 60%) | 10 |" in text
+    assert "| CE | 100% | 3.2333 |  | 65.0% ± 63.5% | 10 |" in text
+    assert "| all | 100% | 3.0333 | -0.2000 ± 0.2484 |  | 10 |" in text
     plotted(rows, tmp_path / "plot.png")
     assert interval([1.0]) is None and interval([1.0] * 20) == (1.0, 0.0)
 

@@ -17,6 +17,7 @@ from distill.core.command import Outcome, command
 from distill.core.errors import BadInput
 from distill.core.jsonl import existing, sha256_of, write_json
 from distill.core.records import Dialogue, Turn
+from eval.browser import browser_tables, in_browser
 from eval.held_out import read_dialogues
 from eval.machine import described, load, usable_cores
 from eval.outputs import writable_file
@@ -128,6 +129,9 @@ def run(
         typer.Option(min=1, help="Threads of the server; repeatable; default: physical cores."),
     ] = None,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds of silence to bear.")] = 120.0,
+    browser: Annotated[
+        bool, typer.Option("--browser", help="Also in headless Chromium, at the speed of phones.")
+    ] = False,
 ) -> Outcome:
     """Measure first token, tokens per second and memory of a served file."""
     refuse_unkept(threads or [], profile)
@@ -137,16 +141,18 @@ def run(
     plan = Plan(talk, sorted(lengths or LENGTHS), repeats, max_tokens, decode_tokens, seed)
     subject = Subject(file, profile, timeout)
     wanted: list[int | None] = [*threads] if threads else [None if profile else usable_cores()]
+    there = in_browser(file, talk, max_tokens) if browser else []
     before = load()
     found = measured(subject, plan, wanted, loads)
     machine = described() | {"load_before": before, "load_after": load()}
-    data = {**results(subject, plan, found, sha256), "machine": machine}
+    data = {**results(subject, plan, found, sha256), "machine": machine, "browser": there}
     write_csv(out.with_suffix(".csv"), found.samples, sha256)
     write_plot(out.with_suffix(".png"), data)
     write_json(out, data)
     beside = {kind: str(out.with_suffix(f".{kind}")) for kind in ("csv", "png")}
     return Outcome(
-        {**data, "out": str(out), **beside}, [*tables(data), f"written: {out}, .csv, .png"]
+        {**data, "out": str(out), **beside},
+        [*tables(data), *browser_tables(there), f"written: {out}, .csv, .png"],
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import runtime
-from demo.pocket_folder import build
+from demo.pocket_folder import build, write_worker
 from runtime.guard import check
 from tests.demo.chromium import browser, needs_chromium
 from tests.demo.pocket_site import (
@@ -26,6 +26,7 @@ from tests.demo.pocket_site import (
 pytestmark = needs_chromium
 LABELLED = Path(str(resources.files("runtime.guarding")))
 REPLIES, TOKENS = 8, 12
+SOON = {"timeout": 60_000, "state": "attached"}
 NEAR_TIE = 0.05  # nats
 
 
@@ -143,19 +144,42 @@ def test_prompts_and_greedy_replies_are_those_of_the_runtime(page, tiny_gguf):
                 assert len(tokens) == len(wanted)
 
 
-def test_the_second_visit_needs_no_network(chromium, site):
-    with hosted(site) as url:
-        context = chromium.new_context(**PHONE)
-        page = context.new_page()
+def test_a_new_version_replaces_the_old_and_the_next_visit_needs_no_network(
+    chromium, site, tmp_path
+):
+    folder = Path(shutil.copytree(site, tmp_path / "pocket"))
+    parts = {f"model/{path.name}" for path in (folder / "model").iterdir()}
+    context = chromium.new_context(**PHONE)
+    page = context.new_page()
+    with hosted(folder) as url:
         page.goto(url)
-        page.locator("#facts:text('without a network')").wait_for(timeout=60_000, state="attached")
+        page.locator("#facts:text('without a network')").wait_for(**SOON)
+        first = (folder / "index.html").read_text()
+        (folder / "index.html").write_text(first.replace("<title>Kindred", "<title>Kindred 2"))
+        (folder / "sw.js").unlink()
+        write_worker(folder, parts)
+        page.goto(url)
+        assert page.title() == "Kindred", "the kept page opens at once"
+        page.locator("#facts:text('a newer version is ready')").wait_for(**SOON)
     page.goto(url)  # nobody answers there any more
     page.locator("body[data-state]").wait_for(timeout=60_000)
-    assert state(page) == "ready"
+    assert state(page) == "ready" and page.title() == "Kindred 2"
     assert page.evaluate("crossOriginIsolated"), "the service worker sends the headers itself"
     longest(page, 4)
     assert reply(page, "Are you there?", 1).is_visible()
     context.close()
+
+
+def test_what_no_longer_fits_is_said_and_what_never_fits_is_refused(page):
+    page.click("#new")
+    longest(page, 4)
+    page.fill("#said", "It was a long day. " * 200)
+    page.click("#send")
+    page.locator("#notice:text('too long')").wait_for(**SOON)
+    assert page.input_value("#said").startswith("It was a long day")
+    for number in range(1, 5):
+        reply(page, "It was a long day. " * 50, number)
+    assert "no longer reads the oldest" in page.inner_text(".dropped")
 
 
 @pytest.mark.parametrize(

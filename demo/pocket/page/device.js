@@ -1,5 +1,7 @@
 // What this device offers, and what it lacks, in words for the person who holds it.
 
+import { Broken } from "./store.js";
+
 const SIMD = [
   0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0, 253, 15,
   253, 98, 11,
@@ -33,6 +35,7 @@ export function lacks(modelBytes) {
 /** What to say of an error while the file was opened. */
 export function whyNotOpened(error) {
   const said = String(error?.message ?? error);
+  if (error instanceof Broken) return `The model could not be fetched: ${said}.`;
   if (/memory|alloc|OOM|grow/i.test(said)) {
     return "This device has not enough free memory for the model. Close other tabs or apps, and try again.";
   }

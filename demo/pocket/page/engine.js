@@ -32,7 +32,7 @@ export class Engine {
         seed: ANEW,
       });
     } catch (error) {
-      await wllama.exit().catch(() => {});
+      wllama.exit().catch(() => {}); // a worker without memory may never answer
       const why = said.filter((line) => line.startsWith("error:")).slice(0, 2);
       throw new Error([error?.message ?? String(error), ...why].join("; "));
     }
@@ -97,7 +97,7 @@ export class Engine {
         yield { token, text: decoder.decode(bytes, { stream: true }) };
         if (figures.tokens === limit) figures.finish = "length";
         else if (!signal?.aborted) {
-          await this.wllama.samplingAccept([token]);
+          if (chosen.repetition_penalty !== 1) await this.wllama.samplingAccept([token]);
           await this.evaluate([token]);
         }
       }

@@ -27,7 +27,9 @@ export async function fetchModel(parts, told) {
 }
 
 async function fetched(part, told) {
-  const response = await fetch(part.path, { cache: "no-store" });
+  const response = await fetch(part.path, { cache: "no-store" }).catch(() => {
+    throw new Broken("the model is not on this device yet, and the network does not answer");
+  });
   if (!response.ok) throw new Broken(`${part.path}: the server answers ${response.status}`);
   const chunks = [];
   let bytes = 0;

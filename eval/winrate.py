@@ -89,7 +89,7 @@ def described(candidate: AnswerFile) -> dict[str, Any]:
 
 def rates(counts: Tally, seed: int, order: Order) -> dict[str, Any]:
     """The rate of a protocol, its interval, and what may be said of it."""
-    interval = win_rate_interval(counts, seed)
+    interval = win_rate_interval(counts)
     halves = share_interval(counts, seed)
     said = {
         "sign_test": sign_test(counts),

@@ -7,6 +7,7 @@ from eval.length_control import length_controlled
 from eval.panel import agreement, fleiss, panel_outcomes
 from eval.statistics import Tally, detectable, finding, sign_test, win_rate_interval
 from eval.strengths import strengths
+from tests.benchmarks.interval_coverage import INTERVALS, coverage
 
 
 def judged(rng, pairs, chance, decided=0.7):
@@ -20,16 +21,24 @@ def judged(rng, pairs, chance, decided=0.7):
 def test_the_interval_covers_the_truth_as_often_as_it_says(chance):
     rng = np.random.default_rng(3)
     inside = 0
-    for trial in range(1500):
-        interval = win_rate_interval(judged(rng, 100, chance), trial)
+    for _ in range(1500):
+        interval = win_rate_interval(judged(rng, 100, chance))
         inside += interval.low <= chance <= interval.high
     assert 0.935 <= inside / 1500 <= 0.965
 
 
+@pytest.mark.parametrize(("pairs", "chance"), [(20, 0.5), (20, 0.9), (50, 0.75), (50, 0.9)])
+def test_few_pairs_are_covered_too(pairs, chance):
+    """Summed over every ending that can be, so nothing is left to the draw."""
+    held = coverage(pairs, chance, INTERVALS["Wilson (ours)"])
+    assert 0.94 <= held <= 0.96
+    assert coverage(pairs, chance, INTERVALS["percentile"]) <= held
+
+
 def test_equal_candidates_are_not_told_apart():
     rng = np.random.default_rng(4)
-    found = [judged(rng, 200, 0.5) for _ in range(400)]
-    told = [finding(counts, win_rate_interval(counts, 0)) for counts in found]
+    found = [judged(rng, 200, 0.5) for _ in range(200)]
+    told = [finding(counts, win_rate_interval(counts)) for counts in found]
     assert told.count("not distinguishable") / len(told) >= 0.94
 
 
@@ -37,16 +46,16 @@ def test_a_difference_that_is_detectable_is_found_four_times_in_five():
     rng = np.random.default_rng(5)
     chance = detectable(140)
     found = [judged(rng, 200, chance) for _ in range(400)]
-    told = [finding(counts, win_rate_interval(counts, 0)) for counts in found]
+    told = [finding(counts, win_rate_interval(counts)) for counts in found]
     assert 0.7 <= told.count("better") / 400 <= 0.9 and "worse" not in told
 
 
 def test_what_is_said_of_one_is_mirrored_for_the_other():
-    assert finding(Tally(wins=40, losses=10), win_rate_interval(Tally(wins=40, losses=10), 0)) == (
+    assert finding(Tally(wins=40, losses=10), win_rate_interval(Tally(wins=40, losses=10))) == (
         "better"
     )
     mirrored = Tally(wins=10, losses=40)
-    assert finding(mirrored, win_rate_interval(mirrored, 0)) == "worse"
+    assert finding(mirrored, win_rate_interval(mirrored)) == "worse"
     assert finding(Tally(ties=9), None) == "not distinguishable"
     assert sign_test(Tally(wins=5, losses=0)) == pytest.approx(2 / 32)
     assert sign_test(Tally()) is None and detectable(0) is None

@@ -50,29 +50,29 @@ def test_only_decided_pairs_are_in_the_rate():
 
 def test_an_empty_tally_has_no_rate_and_no_interval():
     for counts in (Tally(), Tally(ties=3, flips=2)):
-        assert counts.win_rate is None and win_rate_interval(counts, 0) is None
+        assert counts.win_rate is None and win_rate_interval(counts) is None
 
 
-def test_the_interval_is_that_of_the_loop_over_dialogues():
+def test_the_interval_is_near_that_of_a_loop_over_dialogues():
     outcomes = ["win"] * 30 + ["loss"] * 12 + ["tie"] * 18
     rng = random.Random(1)
     rates = sorted(
         drawn.count("win") / (drawn.count("win") + drawn.count("loss"))
         for drawn in (rng.choices(outcomes, k=60) for _ in range(4000))
     )
-    interval = win_rate_interval(tally(outcomes), 0)
-    assert interval.method == "bootstrap"
-    assert interval.low == pytest.approx(rates[100], abs=0.02)
-    assert interval.high == pytest.approx(rates[3900], abs=0.02)
+    interval = win_rate_interval(tally(outcomes))
+    assert interval.method == "wilson"
+    assert interval.low == pytest.approx(rates[100], abs=0.03)
+    assert interval.high == pytest.approx(rates[3900], abs=0.03)
 
 
-def test_the_interval_repeats_with_its_seed():
+def test_the_share_repeats_with_its_seed():
     counts = Tally(wins=7, losses=4, ties=2)
-    assert win_rate_interval(counts, 3) == win_rate_interval(counts, 3)
+    assert share_interval(counts, 3) == share_interval(counts, 3) != share_interval(counts, 4)
 
 
 def test_a_clean_sweep_is_not_certainty():
-    interval = win_rate_interval(Tally(wins=10), 0)
+    interval = win_rate_interval(Tally(wins=10))
     assert interval.method == "wilson" and interval.high == pytest.approx(1.0)
     assert interval.low == pytest.approx(0.7225, abs=1e-4)
     assert wilson(0, 10).high == pytest.approx(1 - 0.7225, abs=1e-4)
@@ -81,9 +81,9 @@ def test_a_clean_sweep_is_not_certainty():
 def test_the_interval_covers_the_truth_about_as_often_as_it_says():
     rng = random.Random(7)
     inside = 0
-    for trial in range(200):
+    for _ in range(200):
         wins = sum(rng.random() < 0.7 for _ in range(100))
-        interval = win_rate_interval(Tally(wins=wins, losses=100 - wins), trial)
+        interval = win_rate_interval(Tally(wins=wins, losses=100 - wins))
         inside += interval.low <= 0.7 <= interval.high
     assert 0.90 <= inside / 200 <= 0.99
 
@@ -99,9 +99,7 @@ def test_a_judge_that_always_flips_says_one_half_and_little_doubt():
     interval = share_interval(Tally(flips=40), 0)
     assert interval.low == pytest.approx(0.475, abs=0.01)
     assert interval.low + interval.high == pytest.approx(1, abs=0.005)
-    assert share_interval(Tally(wins=7, losses=4), 1) == win_rate_interval(
-        Tally(wins=7, losses=4), 1
-    )
+    assert share_interval(Tally(wins=7, losses=4), 1) == wilson(7, 11)
 
 
 def test_the_bootstrap_of_a_mean_is_as_wide_as_its_standard_error():

@@ -4,7 +4,7 @@ from distill.core.command import Entry, main
 
 GROUP = {
     "chat": Entry(
-        "demo.chat", "Open a page: chat, blind comparison, origin.", "demo", ("gradio", "openai")
+        "demo.chat", "Open a page: chat, blind comparison, origin.", "demo", ("gradio", "scipy")
     ),
     "pocket": Entry(
         "demo.pocket", "Write a web folder that runs a file on a phone.", "runtime", ("llama_cpp",)

@@ -1,44 +1,56 @@
-"""Who is being answered on which page, so that a page has one reply at a time and can stop it.
+"""What is known of each open page: its value, and how to stop what it is hearing.
 
-In: the hash of a page's session. Out: an event that ends the page's reply when it is set. Nothing
-is refused.
+In: the request of a page. Out: its `Visit`, one for each page and tab, in memory until the page is
+closed. Nothing is refused.
 """
 
 import asyncio
-from functools import cached_property
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
 
-import httpx
-
-from demo.listening import client
+Value = TypeVar("Value")
 
 
-class Desk:
-    """The replies that are being written, by page; all in one event loop."""
+@dataclass
+class Visit(Generic[Value]):
+    """One page at one tab; a new reply takes the place of the one before."""
 
-    def __init__(self) -> None:
-        self._stops: dict[str | None, asyncio.Event] = {}
+    value: Value
+    _stop: asyncio.Event = field(default_factory=asyncio.Event)
 
-    @cached_property
-    def http(self) -> httpx.AsyncClient:
-        """Made when first used, inside the loop that uses it."""
-        return client()
+    def begin(self) -> asyncio.Event:
+        """End the reply before, and give the next one the event that ends it."""
+        self.stop()
+        self._stop = asyncio.Event()
+        return self._stop
 
-    def begin(self, page: str | None) -> asyncio.Event:
-        """Stop what this page is hearing, and give the new reply its event."""
-        self.stop(page)
-        stop = self._stops[page] = asyncio.Event()
-        return stop
+    def stop(self) -> None:
+        """End the reply; what was heard of it stays."""
+        self._stop.set()
 
-    def stop(self, page: str | None) -> None:
-        """End the page's reply; what was heard of it stays."""
-        if stop := self._stops.get(page):
-            stop.set()
+    def leave(self) -> None:
+        """End the reply and hear no more of it."""
+        self.begin()
 
-    def leave(self, page: str | None) -> None:
-        """End the page's reply and show no more of it: another chat is open, or the page gone."""
-        self.stop(page)
-        self._stops.pop(page, None)
-
-    def serves(self, page: str | None, stop: asyncio.Event) -> bool:
+    def awaits(self, stop: asyncio.Event) -> bool:
         """Whether the reply with this event is still the one that the page waits for."""
-        return self._stops.get(page) is stop
+        return self._stop is stop
+
+
+class Desk(Generic[Value]):
+    """The visits of one tab; all in one event loop."""
+
+    def __init__(self, start: Callable[[], Value]) -> None:
+        self._start = start
+        self._visits: dict[str, Visit[Value]] = {}
+
+    def visit(self, request: Any) -> Visit[Value]:
+        if request.session_hash not in self._visits:
+            self._visits[request.session_hash] = Visit(self._start())
+        return self._visits[request.session_hash]
+
+    def forget(self, request: Any) -> None:
+        """The page is closed: end its reply, and keep nothing of it."""
+        if visit := self._visits.pop(request.session_hash, None):
+            visit.leave()

@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import httpx
@@ -40,34 +41,49 @@ class Heard:
         return bool(self.finish or self.trouble)
 
 
-def client() -> httpx.AsyncClient:
-    """No proxy of the environment is asked: what is said goes to this machine alone."""
-    return httpx.AsyncClient(trust_env=False, timeout=WAIT_S)
+class Ear:
+    """Asks servers and hears them; no proxy of the environment is asked on the way."""
 
+    @cached_property
+    def _http(self) -> httpx.AsyncClient:
+        """Made when first used, inside the loop that uses it."""
+        return httpx.AsyncClient(trust_env=False, timeout=WAIT_S)
 
-async def reply(
-    http: httpx.AsyncClient, server: Served, messages: Sequence[dict[str, str]]
-) -> AsyncGenerator[Heard]:
-    """The reply to a conversation, after each of its pieces."""
-    body = {
-        "model": server.model,
-        "messages": list(messages),
-        "max_tokens": MOST_TOKENS,
-        "stream": True,
-    }
-    heard, begun = Heard(), time.perf_counter()
-    try:
-        async with http.stream("POST", f"{server.url}/chat/completions", json=body) as response:
-            if response.is_error:
-                await response.aread()
-                yield replace(heard, trouble=refusal(response))
-                return
-            async with aclosing(events(response)) as chunks:
-                async for chunk in chunks:
-                    heard = after(heard, chunk, time.perf_counter() - begun)
-                    yield heard
-    except httpx.HTTPError as error:
-        yield replace(heard, trouble=f"the server does not answer ({type(error).__name__})")
+    async def reply(
+        self, server: Served, messages: Sequence[dict[str, str]]
+    ) -> AsyncGenerator[Heard]:
+        """The reply to a conversation, after each of its pieces."""
+        body = {
+            "model": server.model,
+            "messages": list(messages),
+            "max_tokens": MOST_TOKENS,
+            "stream": True,
+        }
+        heard, begun = Heard(), time.perf_counter()
+        address = f"{server.url}/chat/completions"
+        try:
+            async with self._http.stream("POST", address, json=body) as response:
+                if response.is_error:
+                    await response.aread()
+                    yield replace(heard, trouble=refusal(response))
+                    return
+                async with aclosing(events(response)) as chunks:
+                    async for chunk in chunks:
+                        heard = after(heard, chunk, time.perf_counter() - begun)
+                        yield heard
+        except httpx.HTTPError as error:
+            yield replace(heard, trouble=f"the server does not answer ({type(error).__name__})")
+
+    async def memory_bytes(self, server: Served) -> int | None:
+        """Resident memory of the serving process, by its own `/metrics`; None where it has none."""
+        try:
+            page = await self._http.get(f"{server.url.removesuffix('/v1')}/metrics")
+        except httpx.HTTPError:
+            return None
+        for line in page.text.splitlines():
+            if line.startswith("process_resident_memory_bytes "):
+                return int(float(line.split()[1]))
+        return None
 
 
 async def events(response: httpx.Response) -> AsyncGenerator[dict[str, Any]]:
@@ -165,15 +181,3 @@ async def closed(
     for ending in endings:
         if isinstance(ending, Exception):
             raise ending
-
-
-async def memory_bytes(http: httpx.AsyncClient, server: Served) -> int | None:
-    """Resident memory of the serving process, by its own `/metrics`; None where it has none."""
-    try:
-        page = await http.get(f"{server.url.removesuffix('/v1')}/metrics")
-    except httpx.HTTPError:
-        return None
-    for line in page.text.splitlines():
-        if line.startswith("process_resident_memory_bytes "):
-            return int(float(line.split()[1]))
-    return None

@@ -9,7 +9,9 @@ TEXT = ("ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "sa
 CODE = ("ui-monospace", "Menlo", "Consolas", "monospace")
 
 CSS = """
-.gradio-container { max-width: 860px !important; margin: 0 auto !important; padding: 0 !important; }
+.gradio-container {
+  max-width: 860px !important; width: 100%; margin: 0 auto !important; padding: 0 !important;
+}
 main.app { padding: 8px 12px !important; }
 .prose h1 { font-size: 1.25rem !important; margin: 0 0 4px !important; }
 .prose h2 { font-size: 1rem !important; margin: 0 0 4px !important; }
@@ -19,7 +21,8 @@ main.app { padding: 8px 12px !important; }
 .figures { min-height: 1.4em; font-size: 0.9em; }
 .entry, .bar { align-items: center; flex-wrap: nowrap; gap: 8px; }
 .entry button, .bar button { white-space: nowrap; }
-.bar input { text-overflow: ellipsis; }
+.bar input { text-overflow: ellipsis; padding-right: 24px; }
+.board .placeholder { text-align: center; padding: 0 12px; }
 .inside table { width: 100%; font-size: 0.9em; }
 .inside :is(th, td) { border-color: var(--border-color-primary) !important; padding: 4px 8px; }
 .inside :is(th, td):first-child { width: 34%; }

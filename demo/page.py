@@ -30,12 +30,12 @@ def page(files: list[Opened], votes: Path) -> Any:
     import_gradio()
     import gradio as gr
 
-    from demo.desk import Desk
-    from demo.tab_chat import chat_tab
-    from demo.tab_compare import Contest, compare_tab
+    from demo.listening import Ear
+    from demo.tab_chat import ChatTab
+    from demo.tab_compare import ONE_FILE, CompareTab, Contest
     from demo.tab_inside import inside_tab
 
-    desk, first = Desk(), files[0]
+    ear, first = Ear(), files[0]
     contest = None
     if len(files) == 2:
         one, two = files
@@ -45,15 +45,20 @@ def page(files: list[Opened], votes: Path) -> Any:
             f"# Kindred · {first.candidate.name}\nOn this machine: nothing you type leaves it or "
             "is stored. A small model is no counsellor."
         )
+        tabs: list[Any] = []
         with gr.Tab("Chat"):
-            chat_tab(first.server, desk)
+            tabs.append(ChatTab(first.server, ear))
         with gr.Tab("Compare"):
-            compare_tab(contest, desk)
+            if contest:
+                tabs.append(CompareTab(contest, ear))
+            else:
+                gr.Markdown(ONE_FILE)
         with gr.Tab("Inside"):
             inside_tab(first.file)
 
-        def gone(request: gr.Request) -> None:
-            desk.leave(request.session_hash)
+        async def gone(request: gr.Request) -> None:
+            for tab in tabs:
+                tab.desk.forget(request)
 
         blocks.unload(gone)
     blocks._queue.sleep_when_free = IDLE_S

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from distill.core.errors import KindredError
-from distill.core.jsonl import read_json, read_jsonl
+from distill.core.jsonl import read_json
 from distill.core.manifest import ArtifactManifest, manifest_path, read_manifest
-from distill.core.records import Answer
 
 Row = tuple[str, ...]
 NOT_STATED = "not stated"
@@ -106,16 +105,23 @@ def the_gate(source: Source) -> Section:
     return Section(title, head, tuple(rows))
 
 
+def training_of(source: Source) -> dict[str, Any] | None:
+    """What the training wrote down, if it is the training that this file came from."""
+    path = source.run / "student/kindred.json"
+    made: dict[str, Any] = read_json(path) if path.exists() else {}
+    mine = source.manifest and made.get("recipe_sha256") == source.manifest.recipe_sha256
+    return made if made and mine else None
+
+
 def the_training(source: Source) -> Section:
     title = "What it was distilled from"
     path = source.run / "student/kindred.json"
-    manifest = source.manifest
+    manifest, made = source.manifest, training_of(source)
     if not path.exists():
         known = (("base", manifest.base),) if manifest and manifest.base else ()
         said = f"{path} is not there: the training left no record here."
         return Section(title, ("what", "value"), known, None if known else said)
-    made = read_json(path)
-    if manifest is None or made.get("recipe_sha256") != manifest.recipe_sha256:
+    if made is None:
         return Section(title, absent=f"{path} tells of another training than this file's.")
     rows = [("base", str(made.get("base"))), *stages(made.get("stages") or {})]
     return Section(title, ("what", "value"), tuple(rows))
@@ -136,7 +142,7 @@ def the_data(source: Source) -> Section:
     if not path.exists():
         return Section(title, absent=f"{path} is not there.")
     card = read_json(path)
-    learnt = source.manifest.data_sha256 if source.manifest else {}
+    learnt = (training_of(source) or {}).get("data_sha256")
     if not learnt or any(card["files"].get(name) != sha for name, sha in learnt.items()):
         return Section(title, absent=f"{path} describes other sets than this file's.")
     rows = [
@@ -182,10 +188,20 @@ def the_speed(source: Source) -> Section:
     rows = [
         ("first token, median", f"{held['first_token_s'] * 1000:.0f} ms"),
         ("tokens per second, median", number(held["tokens_per_s"])),
+        ("between two pieces", pauses(held.get("between_pieces_s"))),
         ("peak memory", f"{memory / 1e6:.0f} MB" if memory else "not measured"),
         ("machine", f"{machine.get('processor', NOT_STATED)}, {held.get('threads')} threads"),
     ]
     return Section(title, ("what", "value"), tuple(rows))
+
+
+def pauses(held: dict[str, Any] | None) -> str:
+    if not held:
+        return "not measured"
+    shown = (
+        f"{share} % within {held[f'p{share}']['value'] * 1000:.1f} ms" for share in (50, 95, 99)
+    )
+    return ", ".join(shown)
 
 
 PARTS: dict[str, Callable[[Source], Section]] = {
@@ -199,18 +215,17 @@ PARTS: dict[str, Callable[[Source], Section]] = {
 
 
 def first_tokens_ms(file: Path) -> list[float]:
-    """Milliseconds to the first token of every held-out answer of this very file."""
+    """Milliseconds to the first token of every reply that was measured of this very file."""
     try:
         source = open_source(file)
-        answers = [
-            one
-            for path in sorted((source.run / "answers").glob("*.jsonl"))
-            for one in read_jsonl(path, Answer)
-        ]
-    except KindredError:
-        return []
-    mine = [one for one in answers if one.artifact_sha256 == source.sha256]
-    return [one.first_token_s * 1000 for one in mine if one.first_token_s > 0]
+        path = source.run / "latency.json"
+        held = read_json(path) if path.exists() else {}
+        if source.sha256 and held.get("artifact_sha256") == source.sha256:
+            replies = held.get("replies") or []
+            return [one["first_token_s"] * 1000 for one in replies if one["first_token_s"]]
+    except (KindredError, KeyError, TypeError, AttributeError):
+        pass
+    return []
 
 
 def recipe(file: Path) -> str | None:

@@ -11,7 +11,7 @@ from typing import Any
 import gradio as gr
 
 from demo.desk import Desk
-from demo.listening import Heard, memory_bytes, reply, together
+from demo.listening import Ear, Heard, together
 from demo.turns import (
     Chats,
     Said,
@@ -33,24 +33,130 @@ OPENERS = (
 )
 WELCOME = "Say what is on your mind, or begin with one of these."
 MEGABYTE = 1024 * 1024
+QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+AT_ONCE: dict[str, Any] = {**QUIET, "queue": False}
+Update = dict[Any, Any]
 
 
-def chat_tab(server: Served, desk: Desk) -> None:
-    """Build the tab; every way to ask for a reply ends in `answer`."""
-    chats = gr.State(Chats())
-    with gr.Row(elem_classes="bar"):
-        choice = gr.Dropdown(
-            Chats().titles(),
-            value=0,
-            label="Chats of this page",
-            show_label=False,
-            container=False,
-            filterable=False,
-            scale=5,
-            min_width=160,
-        )
-        fresh = gr.Button("New chat", scale=0, min_width=110)
-    board = gr.Chatbot(
+class ChatTab:
+    """The components, and what happens to them; every way to ask ends in `answer`."""
+
+    def __init__(self, server: Served, ear: Ear) -> None:
+        self._server, self._ear = server, ear
+        self.desk: Desk[Chats] = Desk(Chats)
+        with gr.Row(elem_classes="bar"):
+            self.choice = gr.Dropdown(
+                Chats().titles(),
+                value=0,
+                label="Chats of this page",
+                show_label=False,
+                container=False,
+                filterable=False,
+                scale=5,
+                min_width=160,
+            )
+            self.fresh = gr.Button("New chat", scale=0, min_width=110)
+        self.board = board_of(server)
+        with gr.Row(elem_classes="openers") as self.openers:
+            self.first_words = [gr.Button(text, size="sm", min_width=150) for text in OPENERS]
+        self.figures = gr.Markdown(" ", elem_classes="figures")
+        with gr.Row(elem_classes="entry"):
+            self.box = entry("Your message")
+            self.send = gr.Button("Send", variant="primary", scale=0, min_width=110)
+            self.stop = gr.Button("Stop", scale=0, min_width=110, visible=False)
+        self._wire()
+
+    def _wire(self) -> None:
+        page = [self.board, self.choice, self.figures, self.box, self.send, self.stop, self.openers]
+        asked = [
+            gr.on([self.box.submit, self.send.click], self.ask, [self.box], page, **AT_ONCE),
+            *(button.click(self.ask, [button], page, **AT_ONCE) for button in self.first_words),
+            self.board.retry(self.again, None, page, **AT_ONCE),
+            self.board.edit(self.correct, None, page, **AT_ONCE),
+        ]
+        for event in asked:
+            event.then(
+                self.answer, None, page, concurrency_limit=None, trigger_mode="multiple", **QUIET
+            )
+        self.stop.click(self.halt, **AT_ONCE)
+        self.board.clear(self.empty, None, page, **AT_ONCE)
+        self.fresh.click(self.another, None, page, **AT_ONCE)
+        self.choice.input(self.choose, [self.choice], page, **AT_ONCE)
+
+    async def answer(self, request: gr.Request) -> AsyncGenerator[Update]:
+        """Stream the reply to the open chat's last message."""
+        visit = self.desk.visit(request)
+        talk, heard = visit.value.talk, Heard()
+        if not talk or talk[-1].role != "user":
+            yield {self.figures: gr.skip()}
+            return
+        stop = visit.begin()
+        asked = self._ear.reply(self._server, messages(talk))
+        async with aclosing(together([asked], stop)) as news:
+            async for (heard,) in news:
+                if not visit.awaits(stop):
+                    break
+                whole = with_reply(talk, heard)
+                visit.value = visit.value.holding(whole)
+                yield {self.board: on_board(whole), self.figures: summary(heard)}
+        memory = await self._ear.memory_bytes(self._server)
+        if visit.awaits(stop):
+            said = summary(heard, memory, stopped=not heard.ended)
+            yield {self.figures: said, **self.waiting(False)}
+        else:  # Gradio shows the last value again, and by now that is another chat's
+            yield {self.figures: gr.skip()}
+
+    def waiting(self, busy: bool) -> Update:
+        return {self.send: gr.update(visible=not busy), self.stop: gr.update(visible=busy)}
+
+    def opened(self, request: gr.Request, held: Chats, busy: bool) -> Update:
+        """Hold these chats, whatever was still being written, and show the open one."""
+        visit = self.desk.visit(request)
+        visit.leave()
+        visit.value = held
+        return {
+            self.board: on_board(held.talk),
+            self.choice: gr.update(choices=held.titles(), value=held.current),
+            self.figures: " ",
+            self.openers: gr.update(visible=not held.talk),
+            **self.waiting(busy),
+        }
+
+    async def ask(self, text: str, request: gr.Request) -> Update:
+        if not text.strip():
+            return {self.box: ""}
+        held = self.desk.visit(request).value
+        held = held.holding(asking(held.talk, text.strip()))
+        return {self.box: "", **self.opened(request, held, True)}
+
+    async def again(self, request: gr.Request) -> Update:
+        held = self.desk.visit(request).value
+        return self.opened(request, held.holding(unanswered(held.talk)), True)
+
+    async def correct(self, edited: gr.EditData, request: gr.Request) -> Update:
+        held = self.desk.visit(request).value
+        place = edited.index[0] if isinstance(edited.index, list | tuple) else edited.index
+        talk = rewritten(held.talk, place, str(edited.value))
+        return self.opened(request, held.holding(talk), True)
+
+    async def empty(self, request: gr.Request) -> Update:
+        return self.opened(request, self.desk.visit(request).value.holding(()), False)
+
+    async def another(self, request: gr.Request) -> Update:
+        return self.opened(request, self.desk.visit(request).value.with_another(), False)
+
+    async def choose(self, number: int, request: gr.Request) -> Update:
+        held = self.desk.visit(request).value
+        if number == held.current:
+            return {self.figures: gr.skip()}
+        return self.opened(request, held.choosing(number), False)
+
+    async def halt(self, request: gr.Request) -> None:
+        self.desk.visit(request).stop()
+
+
+def board_of(server: Served) -> gr.Chatbot:
+    return gr.Chatbot(
         label=f"Chat with {server.model}",
         show_label=False,
         elem_classes="board",
@@ -63,102 +169,19 @@ def chat_tab(server: Served, desk: Desk) -> None:
         group_consecutive_messages=False,
         placeholder=WELCOME,
     )
-    with gr.Row(elem_classes="openers") as openers:
-        first_words = [gr.Button(text, size="sm", min_width=150) for text in OPENERS]
-    figures = gr.Markdown(" ", elem_classes="figures")
-    with gr.Row(elem_classes="entry"):
-        box = gr.Textbox(
-            label="Your message",
-            placeholder="Your message",
-            show_label=False,
-            container=False,
-            autofocus=True,
-            lines=1,
-            max_lines=6,
-            scale=5,
-            min_width=160,
-        )
-        send = gr.Button("Send", variant="primary", scale=0, min_width=110)
-        stop = gr.Button("Stop", scale=0, min_width=110, visible=False)
 
-    unchanged = {figures: gr.skip()}
 
-    async def answer(held: Chats, request: gr.Request) -> AsyncGenerator[dict[Any, Any]]:
-        """Stream the reply to the open chat's last message."""
-        talk, page = held.talk, request.session_hash
-        if not talk or talk[-1].role != "user":
-            yield unchanged
-            return
-        stopping, heard = desk.begin(page), Heard()
-        asked = reply(desk.http, server, messages(talk))
-        async with aclosing(together([asked], stopping)) as news:
-            async for (heard,) in news:
-                if not desk.serves(page, stopping):
-                    break
-                whole = with_reply(talk, heard)
-                yield {board: on_board(whole), chats: held.holding(whole), figures: summary(heard)}
-        memory = await memory_bytes(desk.http, server)
-        if desk.serves(page, stopping):
-            desk.leave(page)
-            said = summary(heard, memory, stopped=not heard.ended)
-            yield {figures: said, **waiting(False)}
-        else:
-            yield unchanged  # Gradio shows the last value again, and that is another chat's now
-
-    def waiting(busy: bool) -> dict[Any, Any]:
-        return {send: gr.update(visible=not busy), stop: gr.update(visible=busy)}
-
-    def opened(held: Chats, busy: bool) -> dict[Any, Any]:
-        """The page as it stands for these chats."""
-        names = gr.update(choices=held.titles(), value=held.current)
-        page = {chats: held, board: on_board(held.talk), choice: names, figures: " "}
-        return page | waiting(busy) | {openers: gr.update(visible=not held.talk)}
-
-    async def ask(text: str, held: Chats) -> dict[Any, Any]:
-        if not text.strip():
-            return {box: ""}
-        held = held.holding(asking(held.talk, text.strip()))
-        return {box: "", **opened(held, True)}
-
-    async def empty(held: Chats, request: gr.Request) -> dict[Any, Any]:
-        desk.leave(request.session_hash)
-        return opened(held.holding(()), False)
-
-    async def again(held: Chats) -> dict[Any, Any]:
-        return opened(held.holding(unanswered(held.talk)), True)
-
-    async def correct(held: Chats, edited: gr.EditData) -> dict[Any, Any]:
-        place = edited.index[0] if isinstance(edited.index, list | tuple) else edited.index
-        return opened(held.holding(rewritten(held.talk, place, str(edited.value))), True)
-
-    async def another(held: Chats, request: gr.Request) -> dict[Any, Any]:
-        desk.leave(request.session_hash)
-        return opened(held.with_another(), False)
-
-    async def choose(number: int, held: Chats, request: gr.Request) -> dict[Any, Any]:
-        if number == held.current:
-            return unchanged
-        desk.leave(request.session_hash)
-        return opened(held.choosing(number), False)
-
-    async def halt(request: gr.Request) -> None:
-        desk.stop(request.session_hash)
-
-    page = [chats, board, choice, figures, box, send, stop, openers]
-    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-    at_once: dict[str, Any] = {**quiet, "queue": False}
-    asked = [
-        gr.on([box.submit, send.click], ask, [box, chats], page, **at_once),
-        *(button.click(ask, [button, chats], page, **at_once) for button in first_words),
-        board.retry(again, [chats], page, **at_once),
-        board.edit(correct, [chats], page, **at_once),
-    ]
-    for event in asked:
-        event.then(answer, [chats], page, concurrency_limit=None, trigger_mode="multiple", **quiet)
-    stop.click(halt, **at_once)
-    board.clear(empty, [chats], page, **at_once)
-    fresh.click(another, [chats], page, **at_once)
-    choice.input(choose, [choice, chats], page, **at_once)
+def entry(name: str) -> gr.Textbox:
+    """Where a message is typed; Enter sends it."""
+    return gr.Textbox(
+        label=name,
+        placeholder=name,
+        show_label=False,
+        container=False,
+        max_lines=6,
+        scale=5,
+        min_width=160,
+    )
 
 
 def on_board(talk: Talk) -> list[dict[str, Any]]:

@@ -14,7 +14,8 @@ import gradio as gr
 
 from demo.ballot import QUESTION, Ballot, Candidate, Round, Vote, interval, new_round, save
 from demo.desk import Desk
-from demo.listening import Heard, reply, together
+from demo.listening import Ear, Heard, together
+from demo.tab_chat import AT_ONCE, QUIET, Update, entry
 from demo.turns import help_html
 from distill.core.errors import KindredError
 from distill.core.serving import Served
@@ -44,121 +45,112 @@ class Contest:
     votes: Path
 
 
-def compare_tab(contest: Contest | None, desk: Desk) -> None:
-    """Build the tab, or say what it lacks."""
-    if contest is None:
-        gr.Markdown(ONE_FILE)
-        return
-    ballot = gr.State(Ballot())
-    gr.Markdown(BLIND)
-    with gr.Row(elem_classes="entry"):
-        box = gr.Textbox(
-            label="Message to both",
-            placeholder="Message to both",
-            show_label=False,
-            container=False,
-            max_lines=6,
-            scale=5,
-            min_width=160,
-        )
-        send = gr.Button("Ask both", variant="primary", scale=0, min_width=110)
-        stop = gr.Button("Stop", scale=0, min_width=110, visible=False)
-    help_block = gr.HTML(visible=False)
-    with gr.Row():
-        sides = [
-            gr.Textbox(label=name, lines=5, max_lines=14, interactive=False, min_width=280)
-            for name in PLACES
-        ]
-    asked = gr.Markdown(QUESTION, elem_classes="figures")
-    with gr.Row():
-        buttons = [gr.Button(name, interactive=False, min_width=80) for name, _ in VOTES]
-    score = gr.Markdown(tally(Ballot(), contest.pair), elem_classes="figures")
-    keep = gr.Button("Save the votes", interactive=False, size="sm")
-    saved = gr.Markdown(" ", elem_classes="figures")
-    page = [ballot, send, stop, help_block, *sides, asked, *buttons, score, keep, saved]
+class CompareTab:
+    """The components, and what happens to them in a round: ask, hear, vote, save."""
 
-    unchanged = {saved: gr.skip()}
+    def __init__(self, contest: Contest, ear: Ear) -> None:
+        self._contest, self._ear = contest, ear
+        self.desk: Desk[Ballot] = Desk(Ballot)
+        gr.Markdown(BLIND)
+        with gr.Row(elem_classes="entry"):
+            self.box = entry("Message to both")
+            self.send = gr.Button("Ask both", variant="primary", scale=0, min_width=110)
+            self.stop = gr.Button("Stop", scale=0, min_width=110, visible=False)
+        self.help = gr.HTML(visible=False)
+        with gr.Row():
+            self.sides = [
+                gr.Textbox(label=name, lines=5, max_lines=14, interactive=False, min_width=280)
+                for name in PLACES
+            ]
+        self.question = gr.Markdown(QUESTION, elem_classes="figures")
+        with gr.Row():
+            self.buttons = [gr.Button(name, interactive=False, min_width=80) for name, _ in VOTES]
+        self.score = gr.Markdown(tally(Ballot(), contest.pair), elem_classes="figures")
+        self.keep = gr.Button("Save the votes", interactive=False, size="sm")
+        self.saved = gr.Markdown(" ", elem_classes="figures")
+        self._wire()
 
-    def heard_so_far(held: Ballot, latest: Round) -> dict[Any, Any]:
+    def _wire(self) -> None:
+        page = [self.send, self.stop, self.help, *self.sides, self.question, *self.buttons]
+        page += [self.score, self.keep, self.saved]
+        streams = {"concurrency_limit": None, "trigger_mode": "multiple", **QUIET}
+        gr.on([self.box.submit, self.send.click], self.ask, [self.box], page, **streams)
+        self.stop.click(self.halt, **AT_ONCE)
+        for button, (_, which) in zip(self.buttons, VOTES, strict=True):
+            button.click(voting(self, which), None, page, **AT_ONCE)
+        self.keep.click(self.write, None, [self.saved], **AT_ONCE)
+
+    async def ask(self, text: str, request: gr.Request) -> AsyncGenerator[Update]:
+        """Stream both replies to one message."""
+        if not text.strip():
+            yield {self.saved: gr.skip()}
+            return
+        visit = self.desk.visit(request)
+        stop, latest = visit.begin(), new_round(text.strip())
+        said = [{"role": "user", "content": latest.prompt}]
+        asked = [self._ear.reply(server, said) for server in self._contest.servers]
+        yield {self.question: " ", **self.looks(latest, True)}
+        async with aclosing(together(asked, stop)) as news:
+            async for first, second in news:
+                if not visit.awaits(stop):
+                    break
+                latest = replace(latest, replies=(first, second))
+                yield self.heard(latest)
+        if visit.awaits(stop):
+            visit.value = visit.value.with_round(latest)
+            yield {self.question: question(latest), **self.looks(latest, False)}
+        else:
+            yield {self.saved: gr.skip()}
+
+    def heard(self, latest: Round) -> Update:
         help_text = next((heard.help for heard in latest.replies if heard.help), "")
-        places = dict(zip(sides, latest.sides, strict=True))
+        places = zip(self.sides, latest.sides, strict=True)
         return {
-            ballot: held,
-            help_block: gr.update(value=help_html(help_text), visible=bool(help_text)),
-            **{side: side_update(contest, latest, place, side) for side, place in places.items()},
+            self.help: gr.update(value=help_html(help_text), visible=bool(help_text)),
+            **{side: side_update(self._contest, latest, place, side) for side, place in places},
         }
 
-    def looks(held: Ballot, latest: Round, busy: bool) -> dict[Any, Any]:
+    def looks(self, latest: Round, busy: bool) -> Update:
         """The page as it stands for the latest round."""
         votable = latest.votable and not busy
         return {
-            **heard_so_far(held, latest),
-            send: gr.update(visible=not busy),
-            stop: gr.update(visible=busy),
-            **{button: gr.update(interactive=votable) for button in buttons},
+            **self.heard(latest),
+            self.send: gr.update(visible=not busy),
+            self.stop: gr.update(visible=busy),
+            **{button: gr.update(interactive=votable) for button in self.buttons},
         }
 
-    async def ask(text: str, held: Ballot, request: gr.Request) -> AsyncGenerator[dict[Any, Any]]:
-        """Stream both replies to one message."""
-        if not text.strip():
-            yield unchanged
-            return
-        latest, stopping = new_round(text.strip()), desk.begin(request.session_hash)
-        said = [{"role": "user", "content": latest.prompt}]
-        asking = [reply(desk.http, server, said) for server in contest.servers]
-        yield {asked: " ", **looks(held, latest, True)}
-        async with aclosing(together(asking, stopping)) as news:
-            async for first, second in news:
-                if not desk.serves(request.session_hash, stopping):
-                    break
-                latest = replace(latest, replies=(first, second))
-                yield heard_so_far(held.with_round(latest), latest)
-        if desk.serves(request.session_hash, stopping):
-            desk.leave(request.session_hash)
-            yield {asked: question(latest), **looks(held.with_round(latest), latest, False)}
-        else:
-            yield unchanged
+    def vote(self, which: Vote, request: gr.Request) -> Update:
+        """Count a vote on the round that waits for one, and show the names."""
+        visit = self.desk.visit(request)
+        if not (visit.value.open and visit.value.open.votable):
+            return {self.saved: gr.skip()}
+        visit.value = visit.value.voting(which)
+        latest = visit.value.rounds[-1]
+        return {
+            **self.looks(latest, False),
+            self.question: outcome(latest, self._contest.pair),
+            self.score: tally(visit.value, self._contest.pair),
+            self.keep: gr.update(interactive=True),
+            self.saved: " ",
+        }
 
-    async def vote(held: Ballot, which: Vote) -> dict[Any, Any]:
-        if not (held.open and held.open.votable):
-            return unchanged
-        held = held.voting(which)
-        latest = held.rounds[-1]
-        told = {asked: outcome(latest, contest.pair), score: tally(held, contest.pair)}
-        return {**looks(held, latest, False), **told, keep: gr.update(interactive=True), saved: " "}
-
-    async def write(held: Ballot) -> str:
+    async def write(self, request: gr.Request) -> str:
+        ballot = self.desk.visit(request).value
         try:
-            count = save(held, contest.pair, contest.votes)
+            return kept(self._contest, save(ballot, self._contest.pair, self._contest.votes))
         except (KindredError, OSError) as error:
             return f"Not saved: {error}"
-        return kept(contest, count)
 
-    async def halt(request: gr.Request) -> None:
-        desk.stop(request.session_hash)
-
-    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-    gr.on(
-        [box.submit, send.click],
-        ask,
-        [box, ballot],
-        page,
-        concurrency_limit=None,
-        trigger_mode="multiple",
-        **quiet,
-    )
-    stop.click(halt, queue=False, **quiet)
-    for button, (_, which) in zip(buttons, VOTES, strict=True):
-        button.click(voter(vote, which), [ballot], page, queue=False, **quiet)
-    keep.click(write, [ballot], [saved], queue=False, **quiet)
+    async def halt(self, request: gr.Request) -> None:
+        self.desk.visit(request).stop()
 
 
-def voter(vote: Any, which: Vote) -> Any:
+def voting(tab: CompareTab, which: Vote) -> Any:
     """The event of one button."""
 
-    async def voted(held: Ballot) -> dict[Any, Any]:
-        found: dict[Any, Any] = await vote(held, which)
-        return found
+    async def voted(request: gr.Request) -> Update:
+        return tab.vote(which, request)
 
     return voted
 
@@ -207,7 +199,8 @@ def kept(contest: Contest, count: int) -> str:
     """Where the votes lie, and the command that counts them."""
     folder = contest.votes
     first, second = (f"{folder}/answers/{one.name}.jsonl" for one in contest.pair)
-    return (
-        f"Votes in this folder: {count}. Count them with:\n```sh\ndistill eval winrate {first} "
-        f"{second} --dialogues {folder}/sets/test.jsonl --judge person --out {folder}/judged\n```"
+    command = (
+        f"distill eval winrate {first} {second} --dialogues {folder}/sets/test.jsonl "
+        f"--judge person --out {folder}/judged"
     )
+    return f"Votes in this folder: {count}. Count them with:\n\n`{command}`"

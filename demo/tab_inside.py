@@ -21,22 +21,25 @@ def inside_tab(file: Path) -> None:
     if times:
         latency_plot(times)
     else:
-        gr.Markdown("No latency plot: no answers of this very file lie in the folder of its run.")
+        gr.Markdown(
+            "No latency plot: no replies of this very file were measured; measure them with: "
+            "`distill eval latency`."
+        )
     if text := recipe(file):
         with gr.Accordion("The recipe, as it was run", open=False):
             gr.Markdown(f"```yaml\n{text}\n```")
 
 
 def latency_plot(times_ms: list[float]) -> None:
-    """How the held-out answers spread over the time to their first token."""
+    """How the held-out replies spread over the time to their first token."""
     import pandas as pd
 
     gr.BarPlot(
-        pd.DataFrame({"first token, ms": times_ms, "answers": 1}),
+        pd.DataFrame({"first token, ms": times_ms, "replies": 1}),
         x="first token, ms",
-        y="answers",
+        y="replies",
         x_bin=max(1.0, round(max(times_ms) / BINS)),
         y_aggregate="sum",
-        title=f"First tokens of {len(times_ms)} answers",
+        title=f"First tokens of {len(times_ms)} replies",
         height=220,
     )

@@ -1,12 +1,14 @@
-"""The page on a real server whose model takes its time: `python -m tests.demo.slow_page`.
+"""The page on real servers whose models take their time: `python -m tests.demo.slow_page VOTES`.
 
-Prints the addresses of the page and the server as one JSON object. The model says one letter each
-20 ms, for longer than a test lasts, so there is always something to stop.
+Prints the addresses of the page and the servers as one JSON object. Each model says one letter
+each 50 ms, for longer than a test lasts, so there is always something to stop.
 """
 
 import asyncio
 import json
+import sys
 import threading
+import time
 from pathlib import Path
 
 import uvicorn
@@ -21,43 +23,47 @@ from runtime.limits import Limits
 from runtime.server import application as runtime_application
 from tests.runtime.scripted import ScriptedBackend
 
-PACE_S = 0.02
-WORDS = b"I hear you. " * 400
+PACE_S = 0.05
+SPOKEN = {"calm": b"I hear you. ", "brisk": b"That is hard. "}
 
 
-def main() -> None:
+def slow_server(name: str) -> str:
+    """The address of a runtime whose model chooses its next letter after a while."""
     gate = threading.Semaphore(0)
-    engine = Engine("slow", ScriptedBackend(WORDS, gate=gate, context=8000, chunk=512))
-    app = runtime_application(engine, host="127.0.0.1", guard=Guard(), limits=Limits())
+    backend = ScriptedBackend(SPOKEN[name] * 400, gate=gate, context=8000, chunk=512)
+    app = runtime_application(
+        Engine(name, backend), host="127.0.0.1", guard=Guard(), limits=Limits()
+    )
     listening = listener(0)
-    url = f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, log_level="error"))
-    server.install_signal_handlers = lambda: None
-    ended = threading.Event()
 
     def pace() -> None:
-        while not ended.wait(PACE_S):
+        while backend.choosing.acquire():
+            time.sleep(PACE_S)
             gate.release()
 
-    threads = [
-        threading.Thread(target=pace, daemon=True),
-        threading.Thread(
-            target=lambda: asyncio.run(server.serve(sockets=[listening])), daemon=True
-        ),
+    def answer() -> None:
+        asyncio.run(server.serve(sockets=[listening]))
+
+    for work in (pace, answer):
+        threading.Thread(target=work, daemon=True).start()
+    return f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
+
+
+def main(votes: Path) -> None:
+    urls = {name: slow_server(name) for name in SPOKEN}
+    opened = [
+        Opened(Path(f"{name}.gguf"), Candidate(name, name[0] * 64), Served(url, name, 0))
+        for name, url in urls.items()
     ]
-    for thread in threads:
-        thread.start()
-    opened = Opened(Path("slow.gguf"), Candidate("slow", "0" * 64), Served(url, "slow", 0))
-    own = listener(0)
+    blocks, own = page(opened, votes), listener(0)
     address = f"http://127.0.0.1:{own.getsockname()[1]}"
-    blocks = page([opened], Path("votes"))
 
     def ready() -> None:
-        print(json.dumps({"url": address, "server": url}), flush=True)
+        print(json.dumps({"url": address, "servers": list(urls.values())}), flush=True)
 
     serve(application(blocks), own, ready)
-    ended.set()
 
 
 if __name__ == "__main__":
-    main()
+    main(Path(sys.argv[1]))

@@ -1,52 +1,103 @@
-"""The chat page: real page, real runtime, one file."""
+"""`distill demo chat`: real files, real runtime, a real page; and its refusals."""
 
+import shutil
 import subprocess
 import sys
-import time
-import urllib.request
-from contextlib import contextmanager
-from socket import create_connection, socket
+from socket import create_server
 
+import httpx
+import psutil
 import pytest
 
+from tests.demo.chromium import browser, needs_chromium
+from tests.demo.pages import PHONE, ask, elsewhere, findings, shoot, started, visited
 
-def free_port():
-    with socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-@contextmanager
-def page(artifact):
-    port = free_port()
-    argv = [sys.executable, "-m", "demo", "chat", str(artifact), "--port", str(port)]
-    with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
-        try:
-            deadline = time.monotonic() + 120
-            while time.monotonic() < deadline and process.poll() is None:
-                try:
-                    create_connection(("127.0.0.1", port), timeout=0.2).close()
-                    break
-                except OSError:
-                    continue
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.terminate()
+SECRET = "the violet umbrella of Mrs Quill"
+CRISIS = "I want to kill myself tonight."
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_the_page_opens_and_streams_a_reply(tiny_gguf):
-    from gradio_client import Client
+@pytest.fixture(scope="module")
+def opened(tiny_gguf, tmp_path_factory):
+    """The page on two files, and the folder that holds all it may write."""
+    home = tmp_path_factory.mktemp("demo")
+    other = shutil.copy(tiny_gguf, home / "other-F16.gguf")
+    argv = ["demo", "chat", tiny_gguf, other, "--port", "0", "--json", "--votes", home / "votes"]
+    with started(argv, home) as (found, process):
+        yield found, home, process
+        servers = psutil.Process(process.pid).children(recursive=True)
+        process.terminate()
+        assert process.wait(20) == 0
+        assert psutil.wait_procs(servers, timeout=10)[1] == []
+    assert "Traceback" not in (home / "remarks").read_text()
 
-    with page(tiny_gguf) as url:
-        html = urllib.request.urlopen(url).read().decode()
-        assert "Kindred" in html
-        reply = Client(url).predict("I lost my job today.", api_name="/chat")
-    assert reply
+
+def test_the_page_names_its_file_and_seals_itself_off(opened):
+    found, _, _ = opened
+    answer = httpx.get(found["url"], trust_env=False)
+    assert "Kindred: tiny-F16" in answer.text
+    assert "default-src 'self'" in answer.headers["content-security-policy"]
+    strange = httpx.get(found["url"], headers={"Host": "kindred.example"}, trust_env=False)
+    assert strange.status_code == 400
+    assert httpx.get(f"{found['url']}/gradio_api/info", trust_env=False).json() == {
+        "named_endpoints": {},
+        "unnamed_endpoints": {},
+    }
+
+
+@needs_chromium
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_people_talk_and_nothing_of_it_is_kept_or_sent(opened, tmp_path):
+    found, home, _ = opened
+    with browser() as chromium, visited(chromium, found["url"], size=PHONE) as page:
+        assert findings(page) == {}
+        ask(page, f"I lost {SECRET}.")
+        page.get_by_text("tokens/s").first.wait_for(timeout=60_000)
+        page.get_by_text("memory").first.wait_for(timeout=60_000)
+        ask(page, CRISIS)
+        page.get_by_text("People who can help").wait_for(timeout=60_000)
+        page.get_by_text("guard: the person may be").wait_for(timeout=60_000)
+        page.get_by_role("button", name="Send").wait_for(timeout=60_000)
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+        assert findings(page) == {}
+        shoot(page, "chat-390", tmp_path)
+        page.get_by_role("tab", name="Inside").click()
+        page.get_by_text("manifest.json is not there").wait_for(timeout=60_000)
+        assert findings(page) == {}
+        shoot(page, "inside-390", tmp_path)
+        assert elsewhere(page) == []
+    kept = [path for path in home.rglob("*") if path.is_file() and path.suffix != ".gguf"]
+    assert not [path for path in kept if SECRET.encode() in path.read_bytes()]
+
+
+def refused(*words, cwd):
+    """The one line with which the command refuses."""
+    argv = [sys.executable, "-m", "demo", "chat", *map(str, words)]
+    done = subprocess.run(argv, capture_output=True, text=True, cwd=cwd)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    return done.stderr
 
 
 def test_a_missing_file_is_one_line(tmp_path):
-    argv = [sys.executable, "-m", "demo", "chat", str(tmp_path / "none.gguf")]
-    done = subprocess.run(argv, capture_output=True, text=True)
+    said = refused(tmp_path / "none.gguf", cwd=tmp_path)
+    assert said.count("\n") == 1 and "does not exist" in said
+
+
+def test_a_port_in_use_is_one_line_before_anything_is_started(tiny_gguf, tmp_path):
+    with create_server(("127.0.0.1", 0)) as taken:
+        said = refused(tiny_gguf, "--port", taken.getsockname()[1], cwd=tmp_path)
+    assert said == "error: the port is in use; choose another with --port\n"
+
+
+def test_a_file_that_is_no_model_is_the_runtimes_refusal(tmp_path):
+    (tmp_path / "note.gguf").write_text("not a model")
+    said = refused(tmp_path / "note.gguf", "--port", 0, cwd=tmp_path)
+    assert said.splitlines()[-1].startswith("error: the server did not start for")
+    assert "is not a GGUF file" in said
+
+
+def test_the_bare_command_opens_the_chat(tmp_path):
+    argv = [sys.executable, "-m", "distill", "demo"]
+    done = subprocess.run(argv, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 2
-    assert done.stderr.count("\n") == 1 and "does not exist" in done.stderr
+    assert "no exported file lies under runs" in done.stderr

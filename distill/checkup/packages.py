@@ -69,13 +69,14 @@ def check_extras(
     checks = []
     for extra, wanted in table.items():
         have = {name: version_of(name) for name, _ in wanted}
-        lacks = [f"{name} is not installed" for name, _ in wanted if have[name] is None]
+        absent = [name for name, _ in wanted if have[name] is None]
+        lacks = [f"not installed: {', '.join(absent)}"] if absent else []
         lacks += [
             f"{name} {have[name]} is older than {lowest}"
             for name, lowest in wanted
             if (found := have[name]) and number(found) < number(lowest)
         ]
-        text = ", ".join(lacks or (f"{name} {version}" for name, version in have.items()))
+        text = "; ".join(lacks) or ", ".join(f"{name} {found}" for name, found in have.items())
         remedy = f"pip install '{PACKAGE}[{extra}]'" if lacks else ""
         checks.append(Check(f"extra {extra}", verdict(not lacks, extra in WALK), text, remedy))
     return checks

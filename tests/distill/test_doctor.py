@@ -31,7 +31,7 @@ def test_what_is_absent_or_too_old_is_named_with_the_line_that_installs_it():
     train, demo = packages.check_extras(packages.extras(LINES), have.get)
     assert (train.state, train.found) == ("missing", "datasets 3.9.1 is older than 4")
     assert train.remedy == "pip install 'kindred-slm[train]'"
-    assert (demo.state, demo.found) == ("absent", "gradio is not installed")
+    assert (demo.state, demo.found) == ("absent", "not installed: gradio")
     good, _ = packages.check_extras(packages.extras(LINES), {**have, "datasets": "4.0"}.get)
     assert (good.state, good.remedy) == ("ok", "")
 

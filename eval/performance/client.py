@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from distill.core.errors import BadInput, Unavailable
 
 EVENT, LAST = b"data: ", b"data: [DONE]"
+IDLE_S = 2.0  # servers close a connection that was silent for some seconds
 Line = tuple[float, bytes]
 
 
@@ -58,6 +59,7 @@ class Client:
         self.url, self.model, self.timeout_s = url, model, timeout_s
         self._path = parts.path
         self._connection = HTTPConnection(parts.hostname or "", parts.port, timeout=timeout_s)
+        self._used = 0.0
 
     def __enter__(self) -> Self:
         return self
@@ -88,10 +90,22 @@ class Client:
             "stream_options": {"include_usage": True},
         }
         encoded = json.dumps(body).encode()
+        self._connect()
         started = time.perf_counter()
         response = self._request("POST", "/chat/completions", encoded)
         lines = list(self._lines(response))
+        self._used = time.perf_counter()
         return timed(lines, started, self.url)
+
+    def _connect(self) -> None:
+        """Before the clock starts, and anew where the server may have hung up."""
+        if self._connection.sock and time.perf_counter() - self._used < IDLE_S:
+            return
+        self._connection.close()
+        try:
+            self._connection.connect()
+        except OSError as error:
+            raise self._lost(error) from error
 
     def _request(self, method: str, path: str, body: bytes | None = None) -> HTTPResponse:
         headers = {"Content-Type": "application/json"} if body else {}

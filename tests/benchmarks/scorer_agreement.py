@@ -1,8 +1,10 @@
 """How often the offline scorer, or the embedded one, agrees with people who rated replies.
 
-`python -m tests.benchmarks.scorer_agreement PATH [--judge embedded] [--out FILE]`: PATH is a file
-of rated replies (columns `response_X` and `rating_X` for each responder X, as in "Distilling
-Empathy from LLMs").
+`python -m tests.benchmarks.scorer_agreement PATH [--judge embedded] [--by X] [--out FILE]`: PATH is
+a file of rated replies (columns `response_X` and `rating_X` for each responder X, as in "Distilling
+Empathy from LLMs"). With `--by X` only pairs with a reply by X count: the file with MITI codes has
+the same dialogues as the other one, and two of its three replies with the same ratings, so that
+`--by chatgpt` is what it adds; that needs --out.
 Two replies to one dialogue make a pair when one person rated them differently. Nothing here
 trains or tunes the scorer. Writes numbers only, to `eval/scoring/agreement.json` or
 `eval/scoring/caring_agreement.json`.
@@ -96,11 +98,12 @@ def alike(first: str, second: str) -> bool:
     return abs(a - b) <= LIKE_LENGTH * max(a, b)
 
 
-def decided(dialogues: Sequence[Sequence[Rated]]) -> Pairs:
+def decided(dialogues: Sequence[Sequence[Rated]], by: str | None = None) -> Pairs:
+    """The decided pairs, or those of them in which `by` replied."""
     where, better, worse = [], [], []
     for number, replies in enumerate(dialogues):
         for a, b in combinations(replies, 2):
-            if a.rating != b.rating:
+            if a.rating != b.rating and by in (None, a.by, b.by):
                 where.append(number)
                 better.append(a if a.rating > b.rating else b)
                 worse.append(b if a.rating > b.rating else a)
@@ -200,9 +203,12 @@ def main() -> None:
     parser.add_argument("--scorer", type=Path, help="a folder that fit wrote; default: shipped")
     parser.add_argument("--out", type=Path, default=None)
     parser.add_argument("--judge", choices=list(LOADED), default="offline")
+    parser.add_argument("--by", help="only pairs in which this responder replied")
     words = parser.parse_args()
+    if words.by and not words.out:
+        parser.error("--by measures a part of the pairs, and the shipped figure is of all: --out")
     load, file = LOADED[words.judge]
-    scorer, pairs = load(words.scorer), decided(read_rated(words.path))
+    scorer, pairs = load(words.scorer), decided(read_rated(words.path), words.by)
     if isinstance(scorer, caring.CaringScorer):
         rated = (*pairs.better, *pairs.worse)
         scorer.remember([*(r.text for r in rated), *(r.turns[-1]["content"] for r in rated)])

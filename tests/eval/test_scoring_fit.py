@@ -101,6 +101,10 @@ def test_agreement_counts_decided_pairs_only_and_keeps_no_text(tmp_path):
     assert [mine[name]["pairs"] for name in ("all", "human against LLM")] == [5, 3]
     assert mine["good against bad"]["agreement"] == 1.0
     assert "sorry" not in out.read_text()
+    only = python(AGREEMENT_SCRIPT, tmp_path / "rated.csv", "--by", "human", "--out", out)
+    assert only.returncode == 0, only.stderr
+    assert json.loads(out.read_text())["methods"]["scorer"]["all"]["pairs"] == 3
+    assert python(AGREEMENT_SCRIPT, tmp_path / "rated.csv", "--by", "human").returncode == 2
     assert "cat" not in json.dumps(sorted(found))
 
 

@@ -38,7 +38,7 @@ GROUP = {
         "eval.latency",
         "Measure first token, tokens per second and memory of a served file.",
         "eval",
-        ("numpy", "openai", "psutil"),
+        ("numpy", "psutil", "matplotlib"),
     ),
     "report": Entry(
         "eval.report",

@@ -11,7 +11,7 @@ from eval.pages.wording import NOT_MEASURED, NOT_RECORDED
 
 UNITS = re.compile(
     r"(?<=\d) (?=(?:%|ms|s|kB|MB|GB|bits|bytes|tokens/s|words|pairs?)(?!\w))"
-    r"|(?<=[≤≥<>=]) (?=\d)|(?<=\bp) (?=[<=])|(?<=[\d%]) (?=to \d)|(?<= to) (?=\d)"
+    r"|(?<=[≤≥<>=]) (?=\d)|(?<=\bp) (?=[<=])|(?<=[\d%]) (?=to [+-]?\d)|(?<= to) (?=[+-]?\d)"
 )
 NO_BREAK = "\u00a0"
 NUMBER = re.compile(

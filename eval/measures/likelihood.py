@@ -83,10 +83,8 @@ def of_file(path: Path) -> Iterator[tuple[str, Likelihood]]:
     from llama_cpp import Llama
     from llama_cpp.llama_chat_format import Jinja2ChatFormatter
 
+    known = metadata_of(path)
     # A context as long as the student was trained for may not fit the memory.
-    vocabulary: Any = Llama(str(path), vocab_only=True, verbose=False)
-    known = dict(vocabulary.metadata)
-    vocabulary.close()
     trained = int(known.get(f"{known['general.architecture']}.context_length", LONGEST))
     room = min(trained, LONGEST)
     model: Any = Llama(str(path), n_ctx=room, logits_all=True, verbose=False)
@@ -111,6 +109,20 @@ def of_file(path: Path) -> Iterator[tuple[str, Likelihood]]:
             return total(model.scores[len(asked) - 1 : len(asked) + len(said) - 1], said)
 
         yield sha256_of(path), likelihood
+    finally:
+        model.close()
+
+
+def metadata_of(path: Path) -> dict[str, str]:
+    """What the head of a file states, without a context for it."""
+    import llama_cpp
+    from llama_cpp._internals import LlamaModel
+
+    params = llama_cpp.llama_model_default_params()
+    params.vocab_only = True
+    model: Any = LlamaModel(path_model=str(path), params=params, verbose=False)
+    try:
+        return dict(model.metadata())
     finally:
         model.close()
 

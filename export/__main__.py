@@ -13,7 +13,7 @@ GROUP = {
         "export.onnx",
         "Write an ONNX folder and prove that it is still the student.",
         "export",
-        ("torch", "onnx", "onnxruntime", "tokenizers"),
+        ("torch", "gguf", "llama_cpp", "onnx", "onnxruntime", "tokenizers"),
     ),
     "verify": Entry(
         "export.verify",

@@ -17,6 +17,7 @@ from export.conversations import Messages, read, spread
 
 MOST = 160
 SHORTEST = 20
+SUFFIX = ".imatrix.jsonl"
 BUNDLED = "bundled starter dialogues"
 
 
@@ -60,7 +61,7 @@ def conversation(value: Any) -> Messages:
 
 
 def calibration_path(artifact: Path) -> Path:
-    return artifact.with_suffix(".imatrix.jsonl")
+    return artifact.with_name(artifact.name.removesuffix(".gguf") + SUFFIX)
 
 
 def write_beside(path: Path, found: Calibration) -> None:

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from distill.core.jsonl import read_json, sha256_of
 from distill.core.manifest import ArtifactManifest, FileDigest, tool_versions
+from export.calibration import Calibration
 from export.checkpoint import Checkpoint
 from export.quantize import Quantization
 
@@ -32,7 +33,7 @@ def manifest_for(
     own = {
         "reason": made.plan.reason,
         "tensors": dict(made.plan.tensors),
-        "importance": importance_record(made),
+        "importance": importance_record(made.calibration),
     }
     record = {**made.found.record(), **own, **more}
     return manifest_of(checkpoint, student_sha256, [file], record, made.parity)
@@ -61,9 +62,9 @@ def manifest_of(
     )
 
 
-def importance_record(made: "Made") -> dict[str, Any] | None:
-    """On which dialogues the importance matrix was measured; the digest is the manifest's."""
-    if not (text := made.calibration):
+def importance_record(text: Calibration | None) -> dict[str, Any] | None:
+    """On which dialogues importance was measured; the digest is the manifest's."""
+    if text is None:
         return None
     return {
         "text": text.source,

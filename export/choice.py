@@ -21,16 +21,26 @@ from distill.core.progress import remarks, say
 from export.agreement import Agreement, Writer, rows_of_file, rows_of_torch
 from export.checkpoint import Checkpoint
 from export.conversations import normalized, spread
-from export.device import Memory, Profile, memory_of, profile_named
+from export.device import Memory, memory_of
 from export.frontier import Candidate, plot, table
 from export.judging import Bout
-from export.making import Bench, Made, Order, bench, finish
+from export.making import (
+    F16_BITS,
+    WIDEST_BITS,
+    Bench,
+    Made,
+    Order,
+    bench,
+    finish,
+    weights_of,
+)
 from export.parity import BATCH, LIMITS, LONGEST_PASSAGE, REPLY_TOKENS, passages_of
 from export.quantize import Plan, read_back
-from export.recorded import Recorded, affordable
+from export.recorded import Recorded, affordable, size_of
 from export.session import Session
 from export.text_parity import unicode_form
 from export.types import OF_BITS, type_named, type_of_bits
+from runtime.device import Profile, read_profile
 
 DRAWS, SEED = 2000, 0
 CONTEXT = LONGEST_PASSAGE + REPLY_TOKENS
@@ -41,7 +51,7 @@ SURELY = 0.9
 
 @dataclass(frozen=True)
 class Limits:
-    """What a file must keep; the profile's memory is for weights, cache and buffers together."""
+    """What a file must keep; the profile's room is for weights, cache and buffers together."""
 
     profile: Profile | None
     max_bytes: int | None
@@ -52,7 +62,7 @@ class Limits:
 def limits_for(device: str | None, max_bytes: int | None, max_kld: float | None) -> Limits:
     """Without --max-kld the limits of the gate for four bits: no lower quality is handed out."""
     gate = LIMITS[4]
-    profile = profile_named(device) if device else None
+    profile = read_profile(device) if device else None
     if max_kld is None:
         return Limits(profile, max_bytes, gate.mean_kld, gate.top1)
     loosest = max(LIMITS.values(), key=lambda limit: limit.mean_kld)
@@ -71,10 +81,13 @@ def choose(
     """Measure, choose, make; `pattern` is the target, with TYPE where its type belongs."""
     if judge and text is None:
         raise BadInput("--judge needs dialogues to answer; give held-out ones with --text")
-    with bench(checkpoint, pattern, order) as at:
+    with bench(checkpoint, pattern, order, room_to_choose(checkpoint, order, judge)) as at:
         reference = reference_of(at)
         bout = Bout(judge, text, at.folder) if judge and text else None
-        found = list(measured(at, reference, limits))
+        found: list[tuple[Candidate, Plan]] = []
+        for pair in measured(at, reference, limits):
+            found.append(pair)
+            tidy(found, at, every=bout is not None)
         chosen = smallest(found, bout, at)
         picture = pattern.with_name(f"{pattern.stem.removesuffix('-TYPE')}-frontier.png")
         candidates = [candidate for candidate, _ in found]
@@ -89,6 +102,24 @@ def choose(
         made = finish(at, target, replace(order, kind=plan.type), plan, **record)
         plot(candidates, kind, picture)
     return made, [frontier, f"{picture}: the same as a picture"]
+
+
+def room_to_choose(checkpoint: Checkpoint, order: Order, judge: str | None) -> int:
+    """Bytes at most: F16, torch's logits, a trial, a candidate and the best before it, or all."""
+    widths = {type_named(kind).nominal_bits_per_weight for kind, _ in OF_BITS.values()}
+    files = sum(width + 1 for width in widths if width < F16_BITS) if judge else 2 * WIDEST_BITS
+    bits = F16_BITS + WIDEST_BITS + files
+    rows = size_of(order.texts.measured, checkpoint.config.vocab_size)
+    return int(bits * weights_of(checkpoint) / 8) + rows
+
+
+def tidy(found: Sequence[tuple[Candidate, Plan]], at: Bench, *, every: bool) -> None:
+    """Remove files that cannot be chosen; with `every` a larger one still can, by a judge."""
+    standing = sorted((one for one, _ in found if not one.against), key=lambda c: c.size_bytes)
+    kept = {one.kind for one in (standing if every else standing[:1])}
+    for one, _ in found:
+        if one.kind not in kept:
+            at.forget(one.kind)
 
 
 def reference_of(at: Bench) -> Recorded:
@@ -142,7 +173,7 @@ def too_much(size_bytes: int, memory: Memory | None, limits: Limits) -> list[str
     found = []
     if limits.max_bytes is not None and size_bytes > limits.max_bytes:
         found.append(f"over {limits.max_bytes / 1e6:.1f} MB")
-    if memory and limits.profile and memory.total > limits.profile.app_memory_bytes:
+    if memory and limits.profile and memory.total > limits.profile.room_bytes:
         found.append(f"needs {memory.total / 1e6:.0f} MB of memory")
     return found
 

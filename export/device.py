@@ -1,37 +1,24 @@
-"""What a device offers an app, and what a file takes of it.
+"""What a file takes of a device's memory when the runtime opens it there.
 
-In: the name of a profile or a YAML file; a GGUF file. Out: `Profile`; `Memory` in bytes. Refused:
-an unknown name, a profile with unknown, missing or senseless fields (BadInput).
+In: a GGUF file, a profile of the runtime. Out: `Memory` in bytes. Refused: a file that llama.cpp
+does not open (CheckFailed).
 """
 
 import re
 from dataclasses import asdict, dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import llama_cpp
-import yaml
-from pydantic import BaseModel, ConfigDict, Field
 
-from distill.core.errors import BadInput, CheckFailed
-from distill.core.jsonl import existing, plain_reason
+from distill.core.errors import CheckFailed
 from export.native_log import captured, reason
+from runtime.backends.llama_cpp import CHUNK
+from runtime.device import Profile
+from runtime.engine import SEQUENCES_PER_REPLY
 
 BUFFER = re.compile(r"(KV|compute|output) +buffer size += +([0-9.]+) MiB")
 MIB = 2**20
-# As the runtime opens a file.
-CHUNK = 256
-
-
-class Profile(BaseModel):
-    """Memory for the app as a whole, threads and context with which it runs a file."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    app_memory_bytes: int = Field(gt=0)
-    threads: int = Field(gt=0)
-    context_tokens: int = Field(gt=0)
 
 
 @dataclass(frozen=True)
@@ -50,34 +37,22 @@ class Memory:
         return asdict(self) | {"total": self.total}
 
 
-def profile_named(name: str) -> Profile:
-    """A bundled profile, or one from a YAML file."""
-    folder = Path(str(resources.files("export").joinpath("profiles")))
-    known = {path.stem: path for path in sorted(folder.glob("*.yaml"))}
-    if name not in known and not name.endswith((".yaml", ".yml")):
-        raise BadInput(f"device '{name}' is not known; choose {', '.join(known)}, or a FILE.yaml")
-    path = known.get(name) or existing(Path(name))
-    try:
-        return Profile.model_validate(yaml.safe_load(path.read_text("utf-8")))
-    except (ValueError, yaml.YAMLError) as error:
-        said = plain_reason(error) if isinstance(error, ValueError) else "not valid YAML"
-        raise BadInput(f"{path} is no device profile: {said}") from error
-
-
 def memory_of(path: Path, profile: Profile) -> Memory:
     """Open the file as the runtime does and read what llama.cpp says that it allocates."""
     model_params = llama_cpp.llama_model_default_params()
     model_params.n_gpu_layers = 0
     params = llama_cpp.llama_context_default_params()
     params.n_batch = params.n_ubatch = CHUNK
-    params.n_threads = params.n_threads_batch = profile.threads
+    params.n_seq_max = params.n_outputs_max = profile.parallel * SEQUENCES_PER_REPLY
+    params.kv_unified = True
+    params.n_threads = params.n_threads_batch = profile.cores()
     with captured() as log:
         llama_cpp.llama_backend_init()
         model: Any = llama_cpp.llama_model_load_from_file(str(path).encode(), model_params)
         if not model:
             raise CheckFailed(f"llama.cpp does not open {path}: {reason(log)}")
         trained = llama_cpp.llama_model_n_ctx_train(model)
-        params.n_ctx = min(profile.context_tokens, trained or profile.context_tokens)
+        params.n_ctx = min(profile.context, trained or profile.context)
         opened = llama_cpp.llama_init_from_model(model, params)
         llama_cpp.llama_free(opened)
         llama_cpp.llama_model_free(model)

@@ -20,7 +20,6 @@ from distill.core.errors import BadInput, KindredError, Unavailable, Unsupported
 from distill.core.progress import track
 from export.checkpoint import CONFIG_ERRORS, Checkpoint, first_line
 from export.vocabulary import vocabulary_of
-from export.workshop import refuse_without_room
 
 QUANTIZATION_VERSION = 2
 F16_FILE = 1
@@ -197,12 +196,6 @@ def write_file(
     finally:
         with suppress(OSError):
             writer.close()
-
-
-def refuse_full_disk(checkpoint: Checkpoint, folder: Path) -> None:
-    """F16 and the quantized file lie side by side for a while; both must fit."""
-    weights = sum(math.prod(shape) for _, shape in checkpoint.shapes())
-    refuse_without_room(folder, 3 * weights)
 
 
 def add(writer: gguf.GGUFWriter, key: str, value: Any) -> None:

@@ -1,8 +1,8 @@
 """What a person needs who is handed the folder: a card, a Modelfile, the lines to type.
 
-In: a checkpoint and the manifests of a folder. Out: `README.md`, about every file in the folder
-that has a manifest, and a Modelfile for each GGUF file. A README.md of somebody else's is left
-as it is.
+In: a checkpoint and the manifests of a folder. Out: `README.md`, about every GGUF file and ONNX
+folder there that has a manifest, and a Modelfile for each GGUF file. A README.md of somebody
+else's is left as it is.
 """
 
 import re
@@ -12,11 +12,14 @@ from typing import Any
 from distill.core.jsonl import read_json, write_text
 from distill.core.manifest import ArtifactManifest, read_manifest
 from distill.core.progress import say
+from export.calibration import SUFFIX
 from export.checkpoint import Checkpoint
 from export.modelfile import modelfile
 
 CARD, OURS = "README.md", "<!-- written by distill export; it is written anew at each export -->"
 MANIFEST = ".manifest.json"
+# As the Hugging Face hub names them; a card names one, the first of these that is there.
+LIBRARIES = {"gguf": "gguf", "onnx": "onnxruntime-genai"}
 FRONT = re.compile(r"\A---\n(.*?)\n---\n", re.DOTALL)
 
 INTRO = """# {name}, for the device
@@ -25,7 +28,7 @@ Files of the student `{name}`, written and checked by [Kindred](https://pypi.org
 Each stands beside a manifest with the digests of file, student, data and calibration text.
 """
 
-LINES = """## Run it
+GGUF_LINES = """## Run the GGUF file
 
 ```sh
 distill runtime serve {file} --port 8080             # OpenAI-compatible, with the guard
@@ -39,8 +42,21 @@ distill export verify {file} STUDENT              # is it still the student? at 
   from the app's own storage (it is mapped, not read).
 - iOS: llama.cpp's `examples/llama.swiftui` and its XCFramework; put the file into the app's
   documents folder.
+"""
 
-Only `distill runtime` has the guard that names people who can help; another runtime needs its own.
+ONNX_LINES = """## Run the ONNX folder
+
+```sh
+distill runtime serve {file} --port 8080             # OpenAI-compatible, with the guard
+distill export verify {file} STUDENT              # is it still the student? at any time
+```
+
+- onnxruntime-genai opens the same folder: `onnxruntime_genai.Model("{file}")`.
+- Android: the Java API of onnxruntime-genai; iOS: its C API. Copy the whole folder to the device.
+"""
+
+GUARD = """Only `distill runtime` has the guard that names people who can help; another runtime
+needs its own.
 """
 
 LIMITS = """## Limits
@@ -54,8 +70,9 @@ def modelfile_path(artifact: Path) -> Path:
 
 
 def write_handover(checkpoint: Checkpoint, artifact: Path) -> None:
-    """Write both files anew."""
-    write_text(modelfile_path(artifact), modelfile(checkpoint, artifact.name))
+    """Write the card anew, and for a GGUF file its Modelfile."""
+    if not artifact.is_dir():
+        write_text(modelfile_path(artifact), modelfile(checkpoint, artifact.name))
     card = artifact.parent / CARD
     if card.exists() and OURS not in card.read_text("utf-8"):
         say(f"{card} is somebody else's and stays; the figures are in the manifest alone")
@@ -73,25 +90,40 @@ def card_text(checkpoint: Checkpoint, artifact: Path) -> str:
         for path in sorted(artifact.parent.glob(f"*{MANIFEST}"))
     ]
     licence, chain = licence_chain(checkpoint, manifests[0][1])
-    front = ["---", *([f"license: {licence}"] if licence else []), "library_name: gguf"]
-    front += ["pipeline_tag: text-generation", "tags: [empathy, kindred, gguf]", "---", OURS]
-    lines = LINES.format(
-        file=artifact.name,
-        stem=artifact.stem,
-        name=checkpoint.folder.resolve().name,
-        modelfile=modelfile_path(artifact).name,
-        context=min(checkpoint.config.max_position_embeddings, 4096),
-    )
+    name = checkpoint.folder.resolve().name
+    shown = {format_of(manifest): own for own, manifest in manifests}
+    shown[format_of(dict(manifests)[artifact.name])] = artifact.name
+    front = ["---", *([f"license: {licence}"] if licence else [])]
+    library = next(library for kind, library in LIBRARIES.items() if kind in shown)
+    front += [f"library_name: {library}", "pipeline_tag: text-generation"]
+    front += [f"tags: [{', '.join(['empathy', 'kindred', *sorted(shown)])}]", "---", OURS]
     parts = [
         "\n".join(front),
-        INTRO.format(name=checkpoint.folder.resolve().name),
+        INTRO.format(name=name),
         "\n".join(["## Files", "", *file_rows(manifests)]) + "\n",
         "\n".join(["## Checked against the student", "", *gate_rows(manifests)]) + "\n",
-        lines,
+        *(run_lines(checkpoint, kind, file) for kind, file in sorted(shown.items())),
+        GUARD,
         "\n".join(["## Licence and origin", "", *chain]) + "\n",
         LIMITS,
     ]
     return "\n".join(parts)
+
+
+def format_of(manifest: ArtifactManifest) -> str:
+    return str(manifest.quantization.get("format", "gguf"))
+
+
+def run_lines(checkpoint: Checkpoint, kind: str, file: str) -> str:
+    """How one of the files is run, in the words of its format."""
+    template = {"gguf": GGUF_LINES, "onnx": ONNX_LINES}[kind]
+    return template.format(
+        file=file,
+        stem=Path(file).stem,
+        name=checkpoint.folder.resolve().name,
+        modelfile=modelfile_path(Path(file)).name,
+        context=min(checkpoint.config.max_position_embeddings, 4096),
+    )
 
 
 def file_rows(manifests: list[tuple[str, ArtifactManifest]]) -> list[str]:
@@ -99,7 +131,8 @@ def file_rows(manifests: list[tuple[str, ArtifactManifest]]) -> list[str]:
     for name, manifest in manifests:
         bits = manifest.quantization.get("bits_per_weight")
         text = (manifest.quantization.get("importance") or {}).get("text", "-")
-        size = manifest.files[0].size_bytes / 1e6
+        own = (file for file in manifest.files if not file.path.endswith(SUFFIX))
+        size = sum(file.size_bytes for file in own) / 1e6
         rows.append(
             f"| `{name}` | {size:.1f} | {'-' if bits is None else f'{bits:.2f}'} | {text} |"
         )

@@ -6,6 +6,7 @@ same order goes on from the last whole one.
 """
 
 import json
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -14,15 +15,15 @@ from typing import Any
 
 from distill.core.errors import CheckFailed
 from distill.core.jsonl import digest_text, sha256_of
-from distill.core.manifest import describe, tool_versions, write_manifest
+from distill.core.manifest import ArtifactManifest, describe, tool_versions, write_manifest
 from distill.core.progress import remarks
 from export.calibration import Calibration, calibration, calibration_path, write_beside
 from export.card import gate_table, manifest_for
 from export.checkpoint import Checkpoint
-from export.f16 import refuse_full_disk, write_f16
+from export.f16 import write_f16
 from export.handover import write_handover
 from export.importance import Importance, importance_of, load_importance, save_importance
-from export.mixture import Prices, mixed
+from export.mixture import ABOVE, Prices, mixed
 from export.parity import SKIPPED, Texts, gate
 from export.quantize import (
     Plan,
@@ -33,9 +34,12 @@ from export.quantize import (
     read_back,
 )
 from export.types import type_named
-from export.workshop import once, put_in_place, workshop
+from export.workshop import once, put_in_place, refuse_without_room, workshop
 
 ENOUGH_BITS = 8
+F16_BITS = 16
+# What a mix may take beyond its name where rows fall back, and the widest block of a trial.
+FALLBACK_BITS, WIDEST_BITS = 2.0, 8.5
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,7 @@ class Bench:
         self.student_sha256 = student_sha256
         self.calibration: Calibration | None = None
         self._importance: Importance | None = None
+        self._written: dict[str, tuple[Path, Quantization]] = {}
         self.prices: Prices = {}
 
     def plain(self) -> Path:
@@ -112,24 +117,46 @@ class Bench:
         return mixed(plain, self.folder / "trial.part", plan, importance, self.prices)
 
     def write(self, plan: Plan) -> tuple[Path, Quantization]:
-        """The file of a plan, and what it holds."""
+        """The file of a plan, and what it holds; there is one plan for a type, written once."""
         if plan.type == "F16" and not plan.tensors:
             return self.plain(), read_back(self.plain(), "F16")
-        path = self.folder / f"{plan.type}.gguf.part"
-        quantize(self.plain(), path, plan)
-        return path, read_back(path, plan.type, plan.tensors)
+        if plan.type not in self._written:
+            path = self.folder / f"{plan.type}.gguf.part"
+            quantize(self.plain(), path, plan)
+            self._written[plan.type] = path, read_back(path, plan.type, plan.tensors)
+        return self._written[plan.type]
+
+    def forget(self, kind: str) -> None:
+        """Make room: the file of this type, if there is one, is not needed any more."""
+        if kind in self._written:
+            self._written.pop(kind)[0].unlink()
 
 
 @contextmanager
-def bench(checkpoint: Checkpoint, target: Path, order: Order) -> Iterator[Bench]:
+def bench(checkpoint: Checkpoint, target: Path, order: Order, room_bytes: int) -> Iterator[Bench]:
     """The workshop of an export, once the disk has room for it."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    refuse_full_disk(checkpoint, target.parent)
+    refuse_without_room(target, room_bytes)
     texts = [order.texts.exact, order.texts.measured, order.imatrix and sha_of(order.imatrix)]
     student = sha256_of(checkpoint.folder)
     key = [student, digest_text(json.dumps(texts)), tool_versions()]
     with workshop(target, json.dumps(key)) as folder:
         yield Bench(checkpoint, folder, order, student)
+
+
+def weights_of(checkpoint: Checkpoint) -> int:
+    return sum(math.prod(shape) for _, shape in checkpoint.shapes())
+
+
+def room_for(order: Order, weights: int) -> int:
+    """Bytes that lie side by side at most: F16, the file, and a trial where types are mixed."""
+    bits, kind = float(F16_BITS), type_named(order.kind)
+    if order.kind != "F16":
+        below = order.calibrated
+        bits += kind.nominal_bits_per_weight + (FALLBACK_BITS if below else 0)
+        if below and not order.own_mix:
+            bits += min(WIDEST_BITS, kind.nominal_bits_per_weight + ABOVE)
+    return math.ceil(bits * weights / 8)
 
 
 def sha_of(imatrix: str) -> str:
@@ -138,7 +165,7 @@ def sha_of(imatrix: str) -> str:
 
 def make(checkpoint: Checkpoint, target: Path, order: Order) -> Made:
     """Write, judge, and only then give the file its name."""
-    with bench(checkpoint, target, order) as at:
+    with bench(checkpoint, target, order, room_for(order, weights_of(checkpoint))) as at:
         return finish(at, target, order, at.plan(order))
 
 
@@ -146,24 +173,31 @@ def finish(at: Bench, target: Path, order: Order, plan: Plan, **more: Any) -> Ma
     """From a plan to the file in its place; `more` goes into the manifest's record."""
     written, found = at.write(plan)
     parity = judged(at, written, order) if order.gate else SKIPPED
-    if parity["failed"]:
-        if parity["links"]:
-            remarks().print(gate_table(parity))
-        raise CheckFailed(
-            f"{target} was not written, the gate failed: {'; '.join(parity['failed'])}"
-        )
+    refuse_failed(target, parity)
     made = Made(target, found, plan, parity, at.calibration)
     manifest = manifest_for(at.checkpoint, at.student_sha256, written, made, more)
-
-    def beside() -> None:
-        if made.calibration:
-            write_beside(calibration_path(target), made.calibration)
-            manifest.files.append(describe(calibration_path(target)))
-        write_manifest(target, manifest)
-
-    put_in_place(written, target, beside)
+    put_in_place(written, target, lambda: write_manifest_beside(target, manifest, at.calibration))
     write_handover(at.checkpoint, target)
     return made
+
+
+def refuse_failed(target: Path, parity: dict[str, Any]) -> None:
+    """CheckFailed with the table of the gate, where anything failed."""
+    if not parity["failed"]:
+        return
+    if parity["links"]:
+        remarks().print(gate_table(parity))
+    raise CheckFailed(f"{target} was not written, the gate failed: {'; '.join(parity['failed'])}")
+
+
+def write_manifest_beside(
+    target: Path, manifest: ArtifactManifest, text: Calibration | None
+) -> None:
+    """What stands beside a file before it gets its name; the text is one of its files."""
+    if text:
+        write_beside(calibration_path(target), text)
+        manifest.files.append(describe(calibration_path(target)))
+    write_manifest(target, manifest)
 
 
 def judged(at: Bench, written: Path, order: Order) -> dict[str, Any]:

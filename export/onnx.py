@@ -1,9 +1,10 @@
 """Write a student as an ONNX folder and prove that it is still the student.
 
 In: a checkpoint folder of a known architecture. Out: `edge/FOLDER-onnx-int4/` beside it (graph,
-weights, tokenizer, chat template, genai_config.json) with a manifest over every file. Refused: a
-checkpoint or text that cannot be used, too little disk (exit 2), a quantization that changed
-nothing and a folder that fails the gate (exit 1); neither leaves anything under the final name.
+weights, tokenizer, chat template, genai_config.json) with a manifest over every file, a card and
+the dialogues on which importance was measured. Refused: a checkpoint or text that cannot be used,
+too little disk, a folder that holds anything else (exit 2), a quantization that changed nothing
+and a folder that fails the gate (exit 1); neither leaves anything under the final name.
 """
 
 import math
@@ -13,12 +14,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from distill.core.command import Outcome, command
-from distill.core.errors import BadInput, CheckFailed
-from export.options import Text
+from distill.core.errors import BadInput
+from export.options import Imatrix, Text
 
 if TYPE_CHECKING:
     from distill.core.manifest import ArtifactManifest
     from export.checkpoint import Checkpoint
+    from export.making import Bench, Order
     from export.onnx_counts import Quantized
     from export.parity import Texts
 
@@ -33,8 +35,8 @@ FILES = (
     "tokenizer.model",
     "chat_template.jinja",
 )
-# The builder's float32 graph and the narrowed one lie side by side for a while.
-BYTES_PER_WEIGHT = 6
+# The builder's float32 graph is read whole and removed before the narrow one is written.
+GRAPH_BYTES = MERGED_BYTES = 4
 
 
 @command
@@ -48,6 +50,7 @@ def run(
     gate: Annotated[
         bool, typer.Option("--gate/--no-gate", help="Compare the folder with the checkpoint.")
     ] = True,
+    imatrix: Imatrix = None,
 ) -> Outcome:
     """Write an ONNX folder and prove that it is still the student.
 
@@ -56,45 +59,59 @@ def run(
     """
     if bits not in NAMES:
         raise BadInput(f"--bits {bits} is not known; choose 16, 8 or 4")
+    from distill.core.jsonl import existing
+    from distill.core.manifest import manifest_path
     from export.card import gate_table
     from export.checkpoint import open_checkpoint
+    from export.making import Order
     from export.parity import texts_for
 
-    texts = texts_for(text) if gate else None
+    if imatrix not in (None, "none"):
+        existing(Path(imatrix))
+    order = Order(NAMES[bits], f"{bits} bits", texts_for(text), gate, imatrix=imatrix)
     checkpoint = open_checkpoint(student)
     name = (student if student.name else student.resolve()).name
     target = out or student.parent / "edge" / f"{name}-onnx-{NAMES[bits]}"
-    found, parity = write(checkpoint, target, bits, texts)
+    found, parity = write(checkpoint, target, bits, order)
     table = [gate_table(parity)] if parity["links"] else []
-    data = {"path": str(target), **found.record(), "gate": parity}
-    return Outcome(data, [*table, *lines(target, found, parity)])
+    own = {"path": str(target), "gate": parity, "manifest": str(manifest_path(target))}
+    return Outcome({**found.record(), **own}, [*table, *lines(target, found, parity)])
 
 
 def write(
-    checkpoint: "Checkpoint", target: Path, bits: int, texts: "Texts | None"
+    checkpoint: "Checkpoint", target: Path, bits: int, order: "Order"
 ) -> "tuple[Quantized, dict[str, Any]]":
-    """Write beside the target under another name, judge, and only then rename."""
-    from distill.core.folder import replacing_folder
-    from distill.core.manifest import write_manifest
-    from distill.core.progress import remarks, say
-    from export.card import gate_table
-    from export.onnx_build import build
+    """Write in a workshop beside the target, judge, and only then give it its name."""
+    from distill.core.folder import refuse_foreign
+    from distill.core.progress import say
+    from export.handover import write_handover
+    from export.making import bench, refuse_failed, write_manifest_beside
+    from export.onnx_build import build, refuse_unknown
     from export.onnx_counts import read_back
+    from export.onnx_mixture import mixture_of
+    from export.onnx_weights import Mixture
     from export.parity import SKIPPED
+    from export.workshop import put_in_place
 
-    refuse_full_disk(checkpoint, target)
-    with replacing_folder(target, FILES) as folder:
+    refuse_unknown(checkpoint)
+    refuse_foreign(target, FILES)
+    refuse_file_in_the_way(target)
+    room = (GRAPH_BYTES + (MERGED_BYTES if checkpoint.adapter else 0)) * parameters_of(checkpoint)
+    with bench(checkpoint, target, order, room) as at:
+        folder = at.folder / "folder.part"
+        folder.mkdir()
+        weighed = bits == 4 and order.imatrix != "none"
+        mixture = mixture_of(checkpoint, at.importance()) if weighed else Mixture()
         say(f"building {target.name}")
-        build(checkpoint, folder, bits)
+        build(checkpoint, folder, bits, mixture)
         found = read_back(folder, bits, parameters_of(checkpoint))
-        parity = judged(checkpoint, folder, bits, texts) if texts else SKIPPED
-        if parity["failed"]:
-            if parity["links"]:
-                remarks().print(gate_table(parity))
-            raise CheckFailed(
-                f"{target} was not written, the gate failed: {'; '.join(parity['failed'])}"
-            )
-        write_manifest(target, manifest_for(checkpoint, target, folder, found, parity))
+        parity = judged(checkpoint, folder, bits, order.texts) if order.gate else SKIPPED
+        refuse_failed(target, parity)
+        manifest = manifest_for(at, target, folder, found, parity)
+        put_in_place(
+            folder, target, lambda: write_manifest_beside(target, manifest, at.calibration)
+        )
+        write_handover(checkpoint, target)
     return found, parity
 
 
@@ -125,31 +142,23 @@ def parameters_of(checkpoint: "Checkpoint") -> int:
     return sum(math.prod(s) for name, s in shapes if not (tied and name == "lm_head.weight"))
 
 
-def refuse_full_disk(checkpoint: "Checkpoint", target: Path) -> None:
-    from export.workshop import refuse_without_room
-
+def refuse_file_in_the_way(target: Path) -> None:
     parent = next(p for p in target.absolute().parents if p.exists())
     if not parent.is_dir():
         raise BadInput(f"{target} cannot be written: {parent} is a file; choose another --out")
-    refuse_without_room(parent, BYTES_PER_WEIGHT * parameters_of(checkpoint))
 
 
 def manifest_for(
-    checkpoint: "Checkpoint",
-    target: Path,
-    folder: Path,
-    found: "Quantized",
-    parity: dict[str, Any],
+    at: "Bench", target: Path, folder: Path, found: "Quantized", parity: dict[str, Any]
 ) -> "ArtifactManifest":
     """The manifest of a folder that will be renamed to `target`."""
-    from distill.core.jsonl import sha256_of
     from distill.core.manifest import describe
-    from export.card import manifest_of
+    from export.card import importance_record, manifest_of
 
     files = [describe(file) for file in sorted(folder.iterdir())]
     placed = [file.model_copy(update={"path": f"{target.name}/{file.path}"}) for file in files]
-    student = sha256_of(checkpoint.folder)
-    return manifest_of(checkpoint, student, placed, found.record(), parity)
+    record = {**found.record(), "importance": importance_record(at.calibration)}
+    return manifest_of(at.checkpoint, at.student_sha256, placed, record, parity)
 
 
 def lines(target: Path, found: "Quantized", parity: dict[str, Any]) -> list[str]:
@@ -166,6 +175,7 @@ def lines(target: Path, found: "Quantized", parity: dict[str, Any]) -> list[str]
     return [
         f"{target}: {found.size_bytes / 1e6:.1f} MB, {found.parameters / 1e6:.1f} M weights",
         f"{found.bits_per_weight:.2f} bits per weight ({found.requested_bits} asked): {kept}",
+        "of its weights' bytes: " + found.shares(),
         f"identical: {same}" if same else "the gate was skipped: nothing is known of this folder",
         f"run it: distill runtime chat {target}",
     ]

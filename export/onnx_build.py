@@ -1,8 +1,8 @@
-"""A student as an ONNX folder, by onnxruntime-genai's model builder.
+"""A student as an ONNX folder: the graph by onnxruntime-genai's model builder, weights by ours.
 
-In: a checkpoint and bits. Out: a folder with graph, weights, tokenizer, template and
-genai_config.json. Refused: an architecture outside the table, a head width that the attention
-kernel cannot run, and whatever else the builder does not take (Unsupported).
+In: a checkpoint, bits, parts that keep 8 bits. Out: a folder with graph, weights, tokenizer,
+template and genai_config.json. Refused: an architecture outside the table, a head width that the
+attention kernel cannot run, and whatever else the builder does not take (Unsupported).
 """
 
 import importlib.util
@@ -17,33 +17,26 @@ from typing import Any
 from distill.core.errors import MissingExtra, Unsupported
 from distill.core.jsonl import read_json, write_json
 from export.checkpoint import Checkpoint
-from export.onnx_weights import narrow
+from export.onnx_weights import Mixture, narrow
 from runtime.backends.onnx_graph import CONFIG
 
 # Each was compared with torch, whole and token by token.
 KNOWN = ("llama", "mistral", "qwen2", "qwen3", "gemma", "smollm3", "granite")
 HEAD_MULTIPLE = 16
 BUILDER = "onnxruntime_genai.models.builder"
-# 16 is built in float32 and narrowed afterwards, for the builder's own float16 computes in it.
-PRECISION = {16: "fp32", 8: "int8", 4: "int4"}
-# Like llama.cpp's Q4_K_M: head, first and last layers, and every third one's values and
-# down-projections have 8 bits. On the bundled base student the plain 4 bits miss the gate.
-MIXTURE = (
-    "algo_config=k_quant",
-    "matmul_mixed_precision=last_matmul:int8,mixed_layers:int8",
-)
+# Its float16 computes in float16, and its quantizer knows nothing of what each weight matters.
+PRECISION = "fp32"
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
 
 
-def build(checkpoint: Checkpoint, folder: Path, bits: int) -> None:
-    """Write the whole folder, weights of so many bits."""
-    refuse_unknown(checkpoint)
+def build(checkpoint: Checkpoint, folder: Path, bits: int, mixture: Mixture | None = None) -> None:
+    """Write the whole folder, weights of so many bits; among 4 the mixture says which keep 8."""
     merged, scratch = folder / "merged", folder / "builder"
     source = write_merged(checkpoint, merged) if checkpoint.adapter else checkpoint.folder
-    run_builder(checkpoint, source, folder, scratch, bits)
+    run_builder(checkpoint, source, folder, scratch)
     for path in (merged, scratch):
         shutil.rmtree(path, ignore_errors=True)
-    narrow(folder, bits)
+    narrow(folder, bits, tied=checkpoint.config.tie_word_embeddings, mixture=mixture or Mixture())
     complete_config(checkpoint, folder / CONFIG)
     checkpoint.tokenizer.save_pretrained(folder)
 
@@ -68,6 +61,13 @@ def refuse_unknown(checkpoint: Checkpoint) -> None:
             f"{checkpoint.folder} has attention heads of width {width}; onnxruntime runs multiples "
             f"of {HEAD_MULTIPLE} only; write a GGUF file: distill export gguf"
         )
+    heads, hidden = config.num_attention_heads, config.hidden_size
+    if width * heads != hidden:
+        raise Unsupported(
+            f"{checkpoint.folder} has {heads} attention heads of width {width} and hidden_size "
+            f"{hidden}, which is not their product; the builder's graph computes such students "
+            "wrong: write a GGUF file: distill export gguf"
+        )
 
 
 def write_merged(checkpoint: Checkpoint, folder: Path) -> Path:
@@ -82,19 +82,16 @@ def write_merged(checkpoint: Checkpoint, folder: Path) -> Path:
     return folder
 
 
-def run_builder(
-    checkpoint: Checkpoint, source: Path, folder: Path, scratch: Path, bits: int
-) -> None:
+def run_builder(checkpoint: Checkpoint, source: Path, folder: Path, scratch: Path) -> None:
     """The builder in a process of its own: it prints a line a tensor, and keeps its memory."""
     if importlib.util.find_spec("onnxruntime_genai") is None:
         raise MissingExtra(
             "onnx needs the extra 'onnx' (onnxruntime_genai not installed); "
             "install it with: pip install 'kindred-slm[onnx]'"
         )
-    options = ["hf_token=false", *(MIXTURE if bits == 4 else ())]
     line = [sys.executable, "-W", "ignore", "-m", BUILDER, "-i", str(source)]
-    line += ["-o", str(folder), "-c", str(scratch), "-e", "cpu", "-p", PRECISION[bits]]
-    line += ["--extra_options", *options]
+    line += ["-o", str(folder), "-c", str(scratch), "-e", "cpu", "-p", PRECISION]
+    line += ["--extra_options", "hf_token=false"]
     environment = os.environ | OFFLINE
     done = subprocess.run(line, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:

@@ -13,7 +13,7 @@ from typing import Any
 import onnx
 
 from distill.core.errors import CheckFailed
-from export.onnx_weights import TABLES
+from export.onnx_weights import LINEAR, LOOK_UP, TABLES
 from runtime.backends.onnx_graph import MODEL
 
 ITEM_BITS = {
@@ -23,7 +23,14 @@ ITEM_BITS = {
     onnx.TensorProto.INT8: 8,
     onnx.TensorProto.INT64: 64,
 }
-NARROW = "MatMulNBits"
+# A tied head is the embedding too.
+CLASSES = {
+    "norm": "norm",
+    "lm_head": "head",
+    "embed": "embedding",
+    "attn": "attention",
+    "mlp": "feed-forward",
+}
 
 
 @dataclass(frozen=True)
@@ -41,7 +48,13 @@ class Quantized:
     block_size: int | None
     accuracy_level: int | None
     embedding: str
+    bytes_by_class: dict[str, int]
     operators: dict[str, int]
+
+    def shares(self) -> str:
+        """How the bytes of the weights are spread over the parts of the student."""
+        whole = sum(self.bytes_by_class.values())
+        return ", ".join(f"{part} {size / whole:.0%}" for part, size in self.bytes_by_class.items())
 
     def record(self) -> dict[str, Any]:
         return {"format": "onnx", **asdict(self)}
@@ -52,16 +65,19 @@ def read_back(folder: Path, bits: int, parameters: int) -> Quantized:
     model = onnx.load(folder / MODEL, load_external_data=False)
     nodes = list(model.graph.node)
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
-    narrow = [node for node in nodes if node.op_type == NARROW]
+    narrow = [node for node in nodes if node.op_type == LINEAR]
     wide = [node for node in nodes if node.op_type == "MatMul" and is_weight(node, nodes, tensors)]
     attributes = [{a.name: a.i for a in node.attribute} for node in narrow]
     layers = Counter(a["bits"] for a in attributes)
     refuse_no_operation(folder, bits, len(wide), layers)
-    weight_bits = sum(bits_of(t) for name, t in tensors.items() if name not in TABLES)
+    by_class: Counter[str] = Counter()
+    for name, tensor in tensors.items():
+        if name not in TABLES:
+            by_class[class_of(name)] += bits_of(tensor) // 8
     return Quantized(
         type=f"ONNX-{'F16' if bits == 16 else f'INT{bits}'}",
         requested_bits=bits,
-        bits_per_weight=round(weight_bits / parameters, 4),
+        bits_per_weight=round(8 * by_class.total() / parameters, 4),
         parameters=parameters,
         size_bytes=sum(file.stat().st_size for file in folder.glob(f"{MODEL}*")),
         linear_layers=len(wide) + len(narrow),
@@ -70,8 +86,14 @@ def read_back(folder: Path, bits: int, parameters: int) -> Quantized:
         block_size=attributes[0]["block_size"] if narrow else None,
         accuracy_level=attributes[0].get("accuracy_level", 0) if narrow else None,
         embedding=embedding_of(nodes, tensors),
+        bytes_by_class=dict(by_class.most_common()),
         operators=dict(sorted(Counter(node.op_type for node in nodes).items())),
     )
+
+
+def class_of(tensor: str) -> str:
+    """The part of the student that a tensor belongs to, by the builder's names."""
+    return next((part for mark, part in CLASSES.items() if mark in tensor), "other")
 
 
 def bits_of(tensor: Any) -> int:
@@ -97,7 +119,7 @@ def refuse_no_operation(folder: Path, bits: int, wide: int, layers: Counter[int]
 def embedding_of(nodes: list[Any], tensors: dict[str, Any]) -> str:
     """How the embedding is stored."""
     for node in nodes:
-        if node.op_type == "GatherBlockQuantized":
+        if node.op_type == LOOK_UP:
             return f"int{next(a.i for a in node.attribute if a.name == 'bits')}"
     halves = [n for n, t in tensors.items() if t.data_type == onnx.TensorProto.FLOAT16]
     return "float16" if halves else "float32"

@@ -1,13 +1,15 @@
-"""The weights of an ONNX graph made as narrow as was asked, where the builder leaves them wide.
+"""The weights of a float32 ONNX graph made as narrow as was asked.
 
-In: a folder that the builder wrote, and bits. Out: the same folder, rewritten. At 16 bits every
-matrix is stored in float16 and widened when the graph is opened, so that arithmetic stays in
-float32. At 8 and 4 bits the embedding, which the builder leaves in float32, shares the head's
-blocks when it is tied and they have 8 bits; otherwise it is stored in float16 and each row is
-widened as it is read. Refused: a matrix that float16 cannot hold (Unsupported).
+In: a folder that the builder wrote, bits, a mixture. Out: the same folder, rewritten. At 16 bits
+every matrix is stored in float16 and widened when the graph is opened, so that arithmetic stays in
+float32. At 8 and 4 bits every linear layer becomes MatMulNBits in blocks of 32; a tied embedding
+shares the head's blocks, another one has int8 blocks of its own. Scales are stored in float16 and
+widened when the graph is opened. Refused: a matrix that float16 cannot hold (Unsupported).
 """
 
-from collections.abc import Iterator
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,24 +18,52 @@ import onnx
 from onnx import helper, numpy_helper
 
 from distill.core.errors import Unsupported
+from export.onnx_blocks import BLOCK, Blocks, blocks_of
 from runtime.backends.onnx_graph import IDS, MODEL
 
 DATA = "model.onnx.data"
 EMBEDDING, HEAD = "/model/embed_tokens/Gather", "/lm_head/MatMul"
+LINEAR, LOOK_UP = "MatMulNBits", "GatherBlockQuantized"
 # Rotary tables are not weights, and positions in float16 are wrong beyond 2048.
 TABLES = ("cos_cache", "sin_cache")
 EXTERNAL_BYTES = 1024  # small constants stay inside the graph
+INT8_ACTIVATIONS = 4  # onnxruntime's accuracy level
+LAYER = re.compile(r"layers\.(\d+)\W.*?([a-z]+)_proj")
+# The builder makes one matrix of the three where it can.
+FUSED = dict.fromkeys(("q", "k", "v"), "qkv")
+HEAD_UNIT = "head"
 
 
-def narrow(folder: Path, bits: int) -> None:
+@dataclass(frozen=True)
+class Mixture:
+    """Units that keep 8 bits among 4, and the mean squared inputs of each unit where known."""
+
+    wide: Collection[str] = (HEAD_UNIT,)
+    inputs: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+def unit_of(name: str) -> str | None:
+    """The part of the student that a tensor or node belongs to; q, k and v are one."""
+    if found := LAYER.search(name):
+        return f"layer {found[1]} {FUSED.get(found[2], found[2])}"
+    return HEAD_UNIT if "lm_head" in name or "embed_tokens" in name else None
+
+
+def narrow(folder: Path, bits: int, *, tied: bool, mixture: Mixture) -> None:
     """Rewrite the graph and its weights."""
     model = onnx.load(folder / MODEL)
-    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    graph = model.graph
     if bits == 16:
-        for tensor in matrices(model):
-            halve(model, tensor)
+        for tensor in list(matrices(graph)):
+            add_half(graph, half(tensor), tensor.name)
+            graph.initializer.remove(tensor)
     else:
-        narrow_embedding(model, weights)
+        weights = {tensor.name: tensor for tensor in graph.initializer}
+        for node in list(graph.node):
+            if node.op_type == "MatMul":
+                narrow_linear(graph, node, weights, bits, mixture)
+        narrow_embedding(graph, weights, tied)
+        remove_unused(graph)
     for name in (MODEL, DATA):
         (folder / name).unlink()
     onnx.save(
@@ -45,22 +75,12 @@ def narrow(folder: Path, bits: int) -> None:
     )
 
 
-def matrices(model: Any) -> Iterator[Any]:
+def matrices(graph: Any) -> Iterator[Any]:
     """Float32 weights with two dimensions."""
-    for tensor in list(model.graph.initializer):
+    for tensor in graph.initializer:
         wide = tensor.data_type == onnx.TensorProto.FLOAT and len(tensor.dims) == 2
-        if wide and tensor.name not in TABLES and not tensor.name.endswith("_scales"):
+        if wide and tensor.name not in TABLES:
             yield tensor
-
-
-def halve(model: Any, tensor: Any) -> None:
-    """Store a matrix in float16 under another name and cast it to its own."""
-    name = tensor.name
-    tensor.CopyFrom(numpy_helper.from_array(half(tensor), f"{name}_f16"))
-    cast = helper.make_node(
-        "Cast", [tensor.name], [name], name=f"{name}/Cast", to=onnx.TensorProto.FLOAT
-    )
-    model.graph.node.insert(0, cast)
 
 
 def half(tensor: Any) -> np.ndarray:
@@ -74,62 +94,100 @@ def half(tensor: Any) -> np.ndarray:
     return narrowed
 
 
-def narrow_embedding(model: Any, weights: dict[str, Any]) -> None:
-    """Replace the look-up in a float32 table, where there is one."""
-    nodes = {node.name: node for node in model.graph.node}
-    look_up, head = nodes.get(EMBEDDING), nodes.get(f"{HEAD}_Q8")
-    table = weights.get(look_up.input[0]) if look_up else None
-    if table is None:
-        return
-    if head and same_matrix(weights[head.input[1]], weights[head.input[2]], table):
-        new = shared(model, head, look_up)
-        model.graph.initializer.remove(table)
-    else:
-        new = halved_rows(table, look_up)
-    place = list(model.graph.node).index(look_up)
-    model.graph.node.remove(look_up)
-    for node in reversed(new):
-        model.graph.node.insert(place, node)
+def add_half(graph: Any, array: np.ndarray, name: str) -> str:
+    """Store an array in float16, to be widened under this name."""
+    add(graph, array, f"{name}_f16")
+    cast = helper.make_node(
+        "Cast", [f"{name}_f16"], [name], name=f"{name}/Cast", to=onnx.TensorProto.FLOAT
+    )
+    graph.node.insert(0, cast)
+    return name
 
 
-def same_matrix(blocks: Any, scales: Any, table: Any) -> bool:
-    """Whether 8-bit blocks `[V, B, W]` are those of a table `[V, D]`."""
-    rows = numpy_helper.to_array(table)
-    integers = numpy_helper.to_array(blocks).astype(np.float32) - 128
-    if integers.shape[0] != len(rows) or integers[0].size != rows.shape[1]:
-        return False
-    widths = numpy_helper.to_array(scales).reshape(*integers.shape[:2], 1)
-    apart = np.abs(integers * widths - rows.reshape(integers.shape))
-    return bool((apart <= np.abs(widths)).all())
+def add(graph: Any, array: np.ndarray, name: str) -> str:
+    graph.initializer.append(numpy_helper.from_array(array, name))
+    return name
 
 
-def shared(model: Any, head: Any, look_up: Any) -> list[Any]:
-    """The embedding read from the head's own blocks."""
-    attributes = {a.name: helper.get_attribute_value(a) for a in head.attribute}
-    shape = np.array([attributes["N"], attributes["K"]], np.int64)
-    model.graph.initializer.append(numpy_helper.from_array(shape, "embedding_shape"))
-    flat = helper.make_node("Reshape", [head.input[1], "embedding_shape"], ["embedding_blocks"])
-    gather = helper.make_node(
-        "GatherBlockQuantized",
-        ["embedding_blocks", IDS, head.input[2]],
-        list(look_up.output),
-        name="/model/embed_tokens/GatherBlockQuantized",
+def narrow_linear(
+    graph: Any, node: Any, weights: Mapping[str, Any], bits: int, mixture: Mixture
+) -> None:
+    """Let a linear layer read blocks, with 8 bits where the mixture says so."""
+    import torch
+
+    name = node.input[1]
+    array_IO = numpy_helper.to_array(weights[name])
+    unit = unit_of(node.name)
+    bits = 8 if unit in mixture.wide else bits
+    matrix_OI = torch.from_numpy(np.ascontiguousarray(array_IO.T))
+    found = blocks_of(matrix_OI, bits, mixture.inputs.get(unit or ""))
+    inputs, outputs = array_IO.shape
+    changed = helper.make_node(
+        LINEAR,
+        [node.input[0], *stored(graph, found, name)],
+        list(node.output),
+        name=f"{node.name}_Q{bits}",
         domain="com.microsoft",
-        bits=8,
-        block_size=attributes["block_size"],
+        K=inputs,
+        N=outputs,
+        bits=bits,
+        block_size=BLOCK,
+        accuracy_level=INT8_ACTIVATIONS,
+    )
+    node.CopyFrom(changed)
+
+
+def stored(graph: Any, found: Blocks, name: str) -> list[str]:
+    """Names of the stored blocks, scales and zero points."""
+    names = [add(graph, found.values, f"{name}_Q{found.bits}")]
+    names.append(add_half(graph, found.scales, f"{name}_scales"))
+    return names if found.zeros is None else [*names, add(graph, found.zeros, f"{name}_zeros")]
+
+
+def narrow_embedding(graph: Any, weights: Mapping[str, Any], tied: bool) -> None:
+    """Replace the look-up in a float32 table by one in blocks; the head is narrow already."""
+    import torch
+
+    nodes = {node.name: node for node in graph.node}
+    look_up = nodes[EMBEDDING]
+    # In the builder's graph of a tied student a node turns the head into the table.
+    turned = next((node for node in graph.node if look_up.input[0] in node.output), None)
+    if tied:
+        head = next(node for name, node in nodes.items() if name.startswith(HEAD))
+        blocks, bits = shared(graph, head), 8 if head.name.endswith("8") else 4
+    else:
+        table_VD = torch.from_numpy(numpy_helper.to_array(weights[look_up.input[0]]).copy())
+        found = blocks_of(table_VD, 8)
+        flat = Blocks(8, found.values.reshape(len(found.values), -1), found.scales, None)
+        blocks, bits = stored(graph, flat, look_up.input[0]), 8
+    gather = helper.make_node(
+        LOOK_UP,
+        [blocks[0], IDS, *blocks[1:]],
+        list(look_up.output),
+        name=f"/model/embed_tokens/{LOOK_UP}",
+        domain="com.microsoft",
+        bits=bits,
+        block_size=BLOCK,
         gather_axis=0,
         quantize_axis=1,
     )
-    return [flat, gather]
+    look_up.CopyFrom(gather)
+    if turned:
+        graph.node.remove(turned)
 
 
-def halved_rows(table: Any, look_up: Any) -> list[Any]:
-    """The embedding read from a float16 table, its rows widened afterwards."""
-    table.CopyFrom(numpy_helper.from_array(half(table), f"{table.name}_f16"))
-    gather = helper.make_node(
-        "Gather", [table.name, IDS], ["embedding_rows_f16"], name=look_up.name
-    )
-    cast = helper.make_node(
-        "Cast", ["embedding_rows_f16"], list(look_up.output), to=onnx.TensorProto.FLOAT
-    )
-    return [gather, cast]
+def shared(graph: Any, head: Any) -> list[str]:
+    """The head's own blocks, in the two dimensions that a look-up wants."""
+    flat = "embedding_blocks"
+    rows = next(a.i for a in head.attribute if a.name == "N")
+    shape = add(graph, np.array([rows, -1], np.int64), "embedding_shape")
+    graph.node.insert(0, helper.make_node("Reshape", [head.input[1], shape], [flat]))
+    return [flat, *head.input[2:]]
+
+
+def remove_unused(graph: Any) -> None:
+    """What was narrowed is stored twice until now."""
+    read = {name for node in graph.node for name in node.input}
+    for tensor in list(graph.initializer):
+        if tensor.name not in read:
+            graph.initializer.remove(tensor)

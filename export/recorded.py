@@ -23,6 +23,11 @@ def affordable(conversations: Sequence[Messages], vocabulary: int) -> int:
     return max(1, min(len(conversations), MOST_BYTES // (4 * vocabulary * TYPICAL_TOKENS)))
 
 
+def size_of(conversations: Sequence[Messages], vocabulary: int) -> int:
+    """Bytes that their logits take on the disk, by the same typical length."""
+    return affordable(conversations, vocabulary) * 4 * vocabulary * TYPICAL_TOKENS
+
+
 class Recorded:
     """Rows of every passage, read once from `source`."""
 

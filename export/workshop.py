@@ -9,7 +9,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from distill.core.errors import Unavailable
@@ -21,7 +21,7 @@ KEY, LOCK = "key", "lock"
 @contextmanager
 def workshop(target: Path, key: str) -> Iterator[Path]:
     """Yield the folder; whatever happens inside, it is removed, and a kill leaves it to resume."""
-    folder = target.with_name(f".{target.name}.work")
+    folder = folder_of(target)
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOCK).open("w") as lock:
         try:
@@ -43,7 +43,7 @@ def clear_unless(folder: Path, key: str) -> None:
     same = known.exists() and known.read_text() == key
     for path in folder.iterdir():
         if path.name != LOCK and (not same or path.suffix == ".part"):
-            path.unlink()
+            remove(path)
     if same and (kept := sorted(p.name for p in folder.iterdir() if p.name not in (KEY, LOCK))):
         say(f"resuming an export that was cut off; {', '.join(kept)} is there already")
     known.write_text(key)
@@ -60,24 +60,41 @@ def once(path: Path, write: Callable[[Path], None]) -> Path:
     return path
 
 
-def refuse_without_room(folder: Path, size_bytes: int) -> None:
-    """Unavailable when the disk cannot hold what an export writes on its way."""
-    free = shutil.disk_usage(folder).free
-    if size_bytes > free:
+def folder_of(target: Path) -> Path:
+    return target.with_name(f".{target.name}.work")
+
+
+def refuse_without_room(target: Path, size_bytes: int) -> None:
+    """Unavailable when the disk cannot hold what an export writes on its way to `target`.
+
+    What a killed export left counts as room: it is taken up or removed.
+    """
+    left = sum(path.stat().st_size for path in folder_of(target).glob("*"))
+    free = shutil.disk_usage(target.parent).free
+    if size_bytes > free + left:
         raise Unavailable(
-            f"{folder} has {free / 1e6:.0f} MB free and the export needs about "
-            f"{size_bytes / 1e6:.0f} MB; free some space or choose another --out"
+            f"{target.parent} has {free / 1e6:.0f} MB free and the export needs about "
+            f"{(size_bytes - left) / 1e6:.0f} MB; free some space or choose another --out"
         )
 
 
 def put_in_place(written: Path, target: Path, before: Callable[[], None]) -> None:
-    """Give a file its final name; `before` writes what must stand beside it by then.
+    """Give a file or folder its final name; `before` writes what must stand beside it by then.
 
-    A file of that name goes first: beside the new manifest it would not verify.
+    What had that name goes first: beside the new manifest it would not verify.
     """
-    with written.open("rb") as file:
-        os.fsync(file.fileno())
-    with suppress(FileNotFoundError):
-        target.unlink()
+    for part in sorted(written.iterdir()) if written.is_dir() else [written]:
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+    if target.is_dir():
+        target.rename(written.with_name("former.part"))
+    target.unlink(missing_ok=True)
     before()
-    written.replace(target)
+    written.rename(target)
+
+
+def remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()

@@ -35,6 +35,18 @@ def tiny_gguf(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return path
 
 
+@pytest.fixture(scope="session")
+def tiny_onnx(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same as an ONNX folder with float16 weights, by our exporter."""
+    from export.checkpoint import open_checkpoint
+    from export.onnx_build import build
+
+    folder = tmp_path_factory.mktemp("edge") / "tiny-onnx-f16"
+    folder.mkdir()
+    build(open_checkpoint(tiny_folder), folder, 16)
+    return folder
+
+
 def pytest_unconfigure() -> None:
     """llama-cpp-python leaves two files open, which Python's exit reports as a warning."""
     if module := sys.modules.get("llama_cpp._utils"):

@@ -3,8 +3,10 @@
     python -m tests.benchmarks.export_f16 --converter convert_hf_to_gguf.py [--layers 16] [--runs 3]
 
 The converter lies in the source archive of llama-cpp-python (vendor/llama.cpp), next to its
-`conversion` folder. Each run is a process of its own, the two in turn; time is the process's, peak
-memory is the highest resident size (mapped pages included). Without `--converter` only ours runs.
+`conversion` folder. Each run is a process of its own, and the two take turns in going first, each
+on a disk that has nothing left to write. Seconds are those of the clock, CPU seconds those of user
+and system together, which hardly depend on what else the machine does; peak memory is the highest
+resident size (mapped pages included). Without `--converter` only ours runs.
 The tokenizer is a small SentencePiece-like one: the converter knows byte-level ones by digest only.
 Its import of sentencepiece is met by an empty module, as there is no .model file to read.
 """
@@ -26,8 +28,9 @@ OURS = (
 )
 
 
-def measured(line: list[str], modules: Path) -> tuple[float, float]:
-    """Seconds and peak megabytes of a process."""
+def measured(line: list[str], modules: Path) -> tuple[float, float, float]:
+    """Seconds, CPU seconds and peak megabytes of a process."""
+    os.sync()
     began = time.perf_counter()
     process = subprocess.Popen(
         line,
@@ -40,7 +43,8 @@ def measured(line: list[str], modules: Path) -> tuple[float, float]:
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         raise SystemExit(said.decode("utf-8", "replace")[-2000:])
-    return time.perf_counter() - began, usage.ru_maxrss / 1024
+    took = time.perf_counter() - began
+    return took, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
 
 def make(folder: Path, hidden: int, layers: int) -> None:
@@ -87,17 +91,16 @@ def main() -> None:
         if asked.converter:
             options = ["--outtype", "f16", "--outfile", str(folder / "theirs.gguf")]
             lines["theirs"] = [sys.executable, str(asked.converter), str(student), *options]
-        found: dict[str, list[tuple[float, float]]] = {name: [] for name in lines}
-        for _ in range(asked.runs):
-            for name, line in lines.items():
-                found[name].append(measured(line, folder))
-        medians = {
-            name: {
-                "seconds": round(statistics.median(s for s, _ in runs), 2),
-                "peak_megabytes": round(statistics.median(mb for _, mb in runs)),
-            }
-            for name, runs in found.items()
-        }
+        found: dict[str, list[tuple[float, float, float]]] = {name: [] for name in lines}
+        for number in range(asked.runs):
+            for name in sorted(lines, reverse=bool(number % 2)):
+                found[name].append(measured(lines[name], folder))
+                print(name, *(f"{figure:.1f}" for figure in found[name][-1]), flush=True)
+        names = ("seconds", "cpu_seconds", "peak_megabytes")
+        medians = {}
+        for name, runs in found.items():
+            middle = (round(statistics.median(column), 1) for column in zip(*runs, strict=True))
+            medians[name] = dict(zip(names, middle, strict=True))
         print(json.dumps({"weights": weights, "runs": asked.runs, **medians}, indent=1))
 
 

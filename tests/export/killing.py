@@ -16,14 +16,14 @@ STAGES = ("key", "F16.gguf", "importance.npz", "trial.part", "Q4_K_M.gguf.part")
 class ExportKilling:
     """One student, one folder for its files, exported again and again."""
 
-    def __init__(self, student: Path, edge: Path) -> None:
-        self.student, self.edge = student, edge
+    def __init__(self, student: Path, edge: Path, *options: object) -> None:
+        self.student, self.edge, self.options = student, edge, options
         self.target = edge / f"{student.name}-Q4_K_M.gguf"
         self.work = edge / f".{self.target.name}.work"
 
     def start(self) -> "subprocess.Popen[bytes]":
         words = ["export", "gguf", self.student, "--bits", 4, "--jobs", 1, "--out", self.edge]
-        line = [sys.executable, "-m", "distill", *map(str, words)]
+        line = [sys.executable, "-m", "distill", *map(str, [*words, *self.options])]
         return subprocess.Popen(line, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
     def kill_at(self, stage: str, seconds: float = 0.0) -> bool:

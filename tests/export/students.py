@@ -7,7 +7,9 @@ here the matrices are large, and so are the embeddings where the head is its own
 from pathlib import Path
 from typing import Any
 
+from distill.core.jsonl import write_jsonl
 from distill.learning.tokenizer import train_tokenizer
+from export.calibration import starter
 from tests.models import SENTENCES
 
 VOCABULARY = 512
@@ -46,6 +48,12 @@ def lively_student(
     student.save_pretrained(folder)
     (tokenizer or train_tokenizer(SENTENCES, vocab_size=VOCABULARY)).save_pretrained(folder)
     return folder
+
+
+def few_dialogues(path: Path, *, first: int = 0, count: int = 8) -> Path:
+    """A file of some starter dialogues: as much text as a test needs."""
+    write_jsonl(path, ({"messages": m} for m in starter()[first : first + count]))
+    return path
 
 
 def linked_copy(whole: Path, folder: Path) -> Path:

@@ -7,57 +7,38 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-import yaml
 
-from distill.core.errors import BadInput, Unavailable
+from distill.core.errors import Unavailable
 from distill.core.manifest import read_manifest
 from export.agreement import Agreement, Passage
-from export.choice import bounds, far_too_much, inferior, limits_for, nearest, smallest, too_much
-from export.device import Memory, Profile, memory_of, profile_named
+from export.choice import (
+    bounds,
+    far_too_much,
+    inferior,
+    limits_for,
+    nearest,
+    room_to_choose,
+    smallest,
+    tidy,
+    too_much,
+)
+from export.device import Memory, memory_of
 from export.frontier import Candidate
 from export.judging import Bout
+from export.making import Bench, Order, room_for
+from export.parity import Texts
 from export.quantize import Plan
+from runtime.device import Profile
 from tests.export.commands import export, left_behind, one_line
+from tests.export.students import few_dialogues
 from tests.models import tiny_checkpoint
-
-
-@pytest.mark.parametrize("name", ["phone-4gb", "phone-6gb", "phone-8gb", "laptop"])
-def test_every_profile_is_read(name):
-    assert profile_named(name).app_memory_bytes > 1e9
-
-
-def test_a_profile_may_be_a_file(tmp_path):
-    path = tmp_path / "watch.yaml"
-    path.write_text("{app_memory_bytes: 1000, threads: 1, context_tokens: 64}")
-    assert profile_named(str(path)) == Profile(app_memory_bytes=1000, threads=1, context_tokens=64)
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("{app_memory_bytes: 0, threads: 1, context_tokens: 64}", "app_memory_bytes"),
-        ("{app_memory_bytes: 1000, threads: 1}", "context_tokens"),
-        ("{app_memory_bytes: 1, threads: 1, context_tokens: 64, cores: 3}", "cores"),
-        ("[", "not valid YAML"),
-    ],
-)
-def test_a_profile_that_says_nothing_usable_is_refused(text, said, tmp_path):
-    path = tmp_path / "watch.yaml"
-    path.write_text(text)
-    with pytest.raises(BadInput, match=f"is no device profile.*{said}"):
-        profile_named(str(path))
-
-
-def test_an_unknown_device_is_refused():
-    with pytest.raises(BadInput, match="choose laptop, phone-4gb"):
-        profile_named("fridge")
 
 
 def test_memory_is_what_the_process_takes(lively_f16):
     """Cache and buffers that llama.cpp names, against the resident memory that they cost."""
     import llama_cpp
 
-    profile = Profile(app_memory_bytes=10**9, threads=1, context_tokens=1024)
+    profile = Profile(says="a tablet", threads=1, memory_mb=1024, context=1024, parallel=1)
     found = memory_of(lively_f16, profile)
     assert found.weights == lively_f16.stat().st_size
     heads, width, layers = 2, 64, 2
@@ -153,6 +134,49 @@ def test_the_smallest_against_which_nothing_speaks_is_chosen():
     assert nearest(three()[2:]) == "Q2: KLD up to 0.3 > 0.08; Q2: KLD up to 0.3 > 0.08"
 
 
+class Forgetting:
+    """A bench that remembers which files it was told to remove."""
+
+    def __init__(self) -> None:
+        self.gone: list[str] = []
+
+    def forget(self, kind: str) -> None:
+        self.gone.append(kind)
+
+
+def test_files_that_cannot_be_chosen_any_more_are_removed():
+    for every, gone in ((False, ["Q8_0", "Q2"]), (True, ["Q2"])):
+        at = Forgetting()
+        tidy(three(), at, every=every)
+        assert at.gone == gone
+
+
+def order(kind: str = "Q8_0") -> Order:
+    return Order(kind, "", Texts([], [], "none"))
+
+
+def test_a_file_of_a_type_is_written_once(lively, lively_f16, tmp_path):
+    at = Bench(lively, tmp_path, order())
+    (tmp_path / "F16.gguf").hardlink_to(lively_f16)
+    path, found = at.write(Plan("Q8_0"))
+    first = path.stat()
+    assert at.write(Plan("Q8_0", reason="chosen")) == (path, found)
+    assert path.stat().st_mtime_ns == first.st_mtime_ns
+    at.forget("Q8_0"), at.forget("Q6_K")
+    assert not path.exists()
+
+
+def test_the_disk_must_hold_what_is_written_and_no_more(lively):
+    assert room_for(order("F16"), 10**9) == 2 * 10**9
+    assert room_for(order("F32"), 10**9) == 6 * 10**9
+    assert room_for(order("Q8_0"), 10**9) == pytest.approx(3.06e9, rel=0.01)
+    mixed = room_for(order("Q4_K_M"), 10**9)
+    own = room_for(Order("Q4_K_M", "", Texts([], [], "none"), own_mix=True), 10**9)
+    assert own < mixed < 4 * 10**9
+    few = room_to_choose(lively, order(), None)
+    assert mixed / 10**9 < few / 0.8e6 < room_to_choose(lively, order(), "offline") / 0.8e6
+
+
 def test_a_judge_that_cannot_be_asked_is_named(tmp_path):
     with pytest.raises(Unavailable, match="distill eval winrate could not judge: error: "):
         Bout("offline", tmp_path / "nowhere.jsonl", tmp_path).run(
@@ -165,11 +189,17 @@ def student(tmp_path_factory) -> Iterator[Path]:
     return tiny_checkpoint(tmp_path_factory.mktemp("choice") / "student")
 
 
+def few(folder: Path) -> list:
+    """Little text to measure on, and other to weigh by."""
+    text = few_dialogues(folder / "text.jsonl")
+    return ["--text", text, "--imatrix", few_dialogues(folder / "few.jsonl", first=8)]
+
+
 def test_a_device_gets_the_smallest_file_that_keeps_the_limits(student, tmp_path):
     profile = tmp_path / "watch.yaml"
-    profile.write_text(yaml.safe_dump({"app_memory_bytes": 60_000_000, "threads": 1,
-                                       "context_tokens": 256}))  # fmt: skip
-    done = export("gguf", student, "--device", profile, "--out", tmp_path / "edge", "--json")
+    profile.write_text("{says: a watch, threads: 1, memory_mb: 320, context: 256, parallel: 1}")
+    words = ["--device", profile, "--out", tmp_path / "edge", *few(tmp_path), "--json"]
+    done = export("gguf", student, *words)
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
     manifest = read_manifest(Path(said["path"]))
@@ -183,7 +213,8 @@ def test_a_device_gets_the_smallest_file_that_keeps_the_limits(student, tmp_path
 
 
 def test_limits_that_nothing_keeps_leave_nothing(student, tmp_path):
-    done = export("gguf", student, "--max-bytes", 1000, "--out", tmp_path / "edge")
+    words = ["--max-bytes", 1000, "--out", tmp_path / "edge", *few(tmp_path)]
+    done = export("gguf", student, *words)
     assert done.returncode == 1
     assert "no type of" in done.stderr and "over 0.0 MB" in done.stderr
     assert left_behind(tmp_path / "edge") == []
@@ -196,7 +227,7 @@ def test_limits_that_nothing_keeps_leave_nothing(student, tmp_path):
         (("--max-kld", 0.1, "--bits", 4), "the limits choose one; give one"),
         (("--judge", "offline"), "give --device, --max-bytes or --max-kld too"),
         (("--max-kld", 0.1, "--judge", "offline"), "give held-out ones with --text"),
-        (("--device", "fridge"), "device 'fridge' is not known"),
+        (("--device", "fridge"), "there is no profile fridge; use phone-4gb"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(words, said, student, tmp_path):

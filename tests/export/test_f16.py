@@ -6,9 +6,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from distill.core.errors import BadInput, Unavailable, Unsupported
+from distill.core.errors import BadInput, Unsupported
 from export.checkpoint import open_checkpoint
-from export.f16 import refuse_full_disk, write_f16
+from export.f16 import write_f16
 from tests.export.students import lively_student
 
 
@@ -103,19 +103,6 @@ def test_what_the_format_cannot_say_is_refused(changes, said, tmp_path):
     checkpoint = open_checkpoint(lively_student(tmp_path / "student", **changes))
     with pytest.raises(Unsupported, match=said):
         write_f16(checkpoint, tmp_path / "file.gguf")
-
-
-class Enormous:
-    """A checkpoint whose header promises more than any disk holds."""
-
-    @staticmethod
-    def shapes():
-        return iter([("model.embed_tokens.weight", (2**40, 2**20))])
-
-
-def test_a_disk_that_is_too_small_is_refused_before_the_first_byte(tmp_path):
-    with pytest.raises(Unavailable, match="MB free and the export needs about"):
-        refuse_full_disk(Enormous(), tmp_path)
 
 
 def test_the_header_names_the_student_and_carries_its_template(lively, lively_f16):

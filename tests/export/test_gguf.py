@@ -9,8 +9,8 @@ import pytest
 import runtime
 from distill.core.manifest import manifest_path, read_manifest
 from export.calibration import calibration_path
-from tests.export.commands import export, left_behind, one_line
-from tests.export.students import lively_student
+from tests.export.commands import export, export_process, left_behind, one_line
+from tests.export.students import few_dialogues, lively_student
 from tests.models import tiny_checkpoint
 
 
@@ -21,7 +21,8 @@ def exported(tmp_path_factory):
     (folder / "kindred.json").write_text(
         json.dumps({"base": "starter", "recipe_sha256": "r", "data_sha256": {"sft.jsonl": "d"}})
     )
-    done = export("gguf", folder, "--bits", 4, "--json")
+    text = few_dialogues(folder.parent / "few.jsonl")
+    done = export_process("gguf", folder, "--bits", 4, "--imatrix", text, "--json")
     assert done.returncode == 0, done.stderr
     return folder, json.loads(done.stdout)
 
@@ -58,8 +59,8 @@ def test_the_manifest_names_the_student_its_types_and_its_parity(exported):
     assert manifest.data_sha256 == {"sft.jsonl": "d"}
     assert sum(manifest.quantization["bytes_by_class"].values()) < said["size_bytes"]
     assert manifest.parity["passed"] is True
-    assert manifest.quantization["importance"]["text"] == "bundled starter dialogues"
-    assert manifest.quantization["importance"]["conversations"] == 160
+    assert manifest.quantization["importance"]["text"] == "few.jsonl"
+    assert manifest.quantization["importance"]["conversations"] == 8
     assert [file.path for file in manifest.files] == [
         "student-Q4_K_M.gguf",
         "student-Q4_K_M.imatrix.jsonl",
@@ -72,12 +73,6 @@ def test_the_runtime_chats_with_the_file(exported):
     with runtime.load(exported[1]["path"]) as engine:
         reply = engine.chat([{"role": "user", "content": "I lost my job"}], max_tokens=4)
         assert [piece.finish_reason for piece in reply][-1] in ("stop", "length")
-
-
-def test_verify_finds_the_file_unchanged(exported):
-    done = export("verify", exported[1]["path"])
-    assert done.returncode == 0, done.stderr
-    assert "still its student" in done.stdout
 
 
 def test_verify_finds_one_changed_byte(exported, tmp_path):
@@ -109,10 +104,11 @@ def test_verify_finds_a_changed_calibration_text(exported, tmp_path):
     assert done.returncode == 1 and "imatrix.jsonl does not match" in one_line(done)
 
 
-def test_verify_reads_the_text_at_most_two_and_a_half_times(exported):
+def test_verify_finds_the_file_unchanged_in_at_most_two_and_a_half_passes(exported):
     done = export("verify", exported[1]["path"], "--json")
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["gate"]["forward_passes"] == 2
+    gate = json.loads(done.stdout)["gate"]
+    assert gate["passed"] is True and gate["forward_passes"] == 2
     assert 2 < exported[1]["gate"]["forward_passes"] <= 2.5
 
 

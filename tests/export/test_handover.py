@@ -101,6 +101,23 @@ def test_the_card_tells_figures_licence_and_how_to_run(lively, artifact):
     ]
 
 
+def test_one_card_tells_of_a_file_and_of_a_folder(lively, artifact):
+    folder = artifact.parent / "student-onnx-int4"
+    folder.mkdir()
+    manifest = json.loads(artifact.with_name(artifact.name + ".manifest.json").read_text())
+    manifest["quantization"] = {"format": "onnx", "type": "ONNX-INT4", "bits_per_weight": 5.25}
+    names = [f"{folder.name}/model.onnx", f"{folder.name}.imatrix.jsonl"]
+    manifest["files"] = [{"path": n, "sha256": "0" * 64, "size_bytes": 2000000} for n in names]
+    folder.with_name(folder.name + ".manifest.json").write_text(json.dumps(manifest))
+    write_handover(lively, folder)
+    card = (artifact.parent / "README.md").read_text()
+    assert "| `student-onnx-int4` | 2.0 | 5.25 | - |" in card
+    assert "llama-server -m student-F16.gguf" in card
+    assert 'onnxruntime_genai.Model("student-onnx-int4")' in card
+    assert "library_name: gguf" in card and "tags: [empathy, kindred, gguf, onnx]" in card
+    assert not folder.with_suffix(".Modelfile").exists()
+
+
 def test_an_unchecked_file_is_called_so(lively, artifact):
     manifest = artifact.with_name(artifact.name + ".manifest.json")
     said = json.loads(manifest.read_text())
@@ -131,7 +148,7 @@ def test_somebody_elses_card_stays(lively, artifact):
     assert (artifact.parent / "README.md").read_text() == "mine"
     (artifact.parent / "README.md").write_text(OURS)
     write_handover(lively, artifact)
-    assert "Run it" in (artifact.parent / "README.md").read_text()
+    assert "Run the GGUF file" in (artifact.parent / "README.md").read_text()
 
 
 @pytest.mark.parametrize(

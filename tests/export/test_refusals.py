@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.export.commands import ROOT, export, left_behind, one_line
+from tests.export.commands import ROOT, export, export_process, left_behind, one_line
 from tests.export.students import linked_copy
 from tests.models import tiny_checkpoint
 
@@ -31,17 +31,18 @@ def rewrite(folder, name, **changes):
     path.write_text(json.dumps(value))
 
 
-def refusal(student, *words, **options):
+def refusal(student, *words, run=export, **options):
     """The line; nothing may have been written."""
     edge = student.parent / "edge"
-    done = export("gguf", student, "--out", edge, *words, **options)
+    done = run("gguf", student, "--out", edge, *words, **options)
     assert done.returncode == 2, done.stderr
     assert left_behind(edge) == []
     return one_line(done)
 
 
 def test_a_folder_that_is_not_there(tmp_path):
-    assert "nowhere does not exist" in refusal(tmp_path / "nowhere")
+    for run in (export, export_process):
+        assert "nowhere does not exist" in refusal(tmp_path / "nowhere", run=run)
 
 
 def test_a_file_instead_of_a_folder(student):
@@ -151,7 +152,7 @@ def test_a_full_disk(student):
     def limit():
         resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
 
-    line = refusal(student, preexec_fn=limit)
+    line = refusal(student, run=export_process, preexec_fn=limit)
     assert "does not take the file" in line and "free some space" in line
 
 

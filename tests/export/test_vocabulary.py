@@ -175,13 +175,30 @@ def test_two_thousand_varied_strings_have_the_same_token_ids(name, tmp_path):
         assert [session.tokens(text) for text in texts] == expected
 
 
-def test_control_tokens_that_swallow_spaces_do_so_in_the_file(tmp_path):
+def phi3_like():
+    """Control tokens swallow the spaces behind them, and the template puts a line break there."""
     built = sentencepiece_like()
-    swallowing = [AddedToken(t, normalized=False, special=True, rstrip=True) for t in SPECIAL]
-    built.add_special_tokens(
-        [*swallowing, *(AddedToken(t, special=True) for t in ("</s>", "<s>", "<|endoftext|>"))]
+    # Of the published tokenizer's, `</s>` swallows them too, and these two do not.
+    for text in (*SPECIAL, "</s>", "<s>", "<|endoftext|>"):
+        swallows = text not in ("<s>", "<|endoftext|>")
+        token = AddedToken(text, normalized=False, special=True, rstrip=swallows)
+        built.add_special_tokens([token])
+    tokenizer = dressed(built, unk_token="<unk>")
+    tokenizer.chat_template = (
+        "{% for m in messages %}{{ '<|' + m.role + '|>\n' + m.content + '<|end|>\n' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}"
     )
-    checkpoint = checkpoint_with(dressed(built, unk_token="<unk>"), tmp_path / "student")
+    return tokenizer
+
+
+def test_phi3_with_a_tokenizer_of_its_kind_passes_the_gate(tmp_path):
+    sizes = {"kind": "phi3", "eos_token_id": None}
+    checkpoint = checkpoint_with(phi3_like(), tmp_path / "student", **sizes)
+    assert text_failures_of(checkpoint, tmp_path / "file.gguf") == []
+
+
+def test_control_tokens_that_swallow_spaces_do_so_in_the_file(tmp_path):
+    checkpoint = checkpoint_with(phi3_like(), tmp_path / "student")
     values = vocabulary_of(checkpoint)
     assert values["general.name"] == "Phi-3"
     write_file(tmp_path / "file.gguf", "llama", values)

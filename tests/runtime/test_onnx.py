@@ -6,29 +6,21 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
+import openai
 import pytest
 
 from distill.core.errors import BadInput, MissingInput, Unsupported
 from export.checkpoint import open_checkpoint
-from export.onnx_build import build
 from runtime import load
 from runtime.backends import Sampling, Work
 from runtime.backends.onnx import Onnx
 from runtime.backends.onnx_graph import Graph
 from runtime.backends.onnx_tokens import Tokens
+from tests.runtime.serving import Serving
 
 HELLO = [{"role": "user", "content": "hi"}]
 LONGER = [{"role": "user", "content": "I lost my job today and I do not know what to do."}]
 TEXTS = ["I lost my job.", "  two  spaces\n\ttab", "é🐶 日本語", "<|end|> typed", "x = {'a': [1]}"]
-
-
-@pytest.fixture(scope="session")
-def tiny_onnx(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny student with float16 weights, as the export writes it."""
-    folder = tmp_path_factory.mktemp("edge") / "tiny-onnx-f16"
-    folder.mkdir()
-    build(open_checkpoint(tiny_folder), folder, 16)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -149,6 +141,23 @@ def test_prompts_are_the_checkpoints_own(tiny_folder, engine):
     tokenizer = open_checkpoint(tiny_folder).tokenizer
     ids = tokenizer.apply_chat_template(LONGER, add_generation_prompt=True, return_dict=False)
     assert engine.prompt_ids(LONGER) == ids
+
+
+def test_the_folder_is_served_to_openais_own_client(tiny_onnx, tmp_path, engine):
+    reply = engine.chat(LONGER, temperature=0, max_tokens=8)
+    expected = "".join(piece.text for piece in reply)
+    asked = {"model": "tiny-onnx-f16", "messages": LONGER, "temperature": 0, "max_tokens": 8}
+    with (
+        Serving(tiny_onnx, tmp_path / "log") as server,
+        openai.OpenAI(base_url=server.url, api_key="none", max_retries=0, timeout=60) as client,
+    ):
+        (model,) = client.models.list()
+        made = client.chat.completions.create(**asked)
+        chunks = list(client.chat.completions.create(**asked, stream=True))
+    assert model.id == "tiny-onnx-f16"
+    assert made.choices[0].message.content == expected
+    assert made.usage.prompt_tokens == reply.prompt_tokens
+    assert "".join(c.choices[0].delta.content or "" for c in chunks) == expected
 
 
 def test_seeds_stops_and_lengths_work_as_with_a_file(engine):

@@ -117,23 +117,38 @@ def print_decode(chromium, folder, file):
 def print_agreement(chromium, folder, file, student):
     asked = list(conversations(PROMPTS))
     with visited(chromium, folder) as page:
-        found = page.evaluate(GREEDY, [asked, [TOKENS] * PROMPTS])
+        found = page.evaluate(GREEDY, [asked, [{"max_tokens": TOKENS}] * PROMPTS])
     with runtime.load(file, threads=1) as engine:
-        here = [list(greedy(engine, messages, TOKENS)) for messages in asked]
+        # At once again, when the prompt is in the cache: the runtime's own rounding, as a measure.
+        twice = [
+            [list(greedy(engine, each, {"max_tokens": TOKENS})) for _ in range(2)] for each in asked
+        ]
+        here = [first for first, _ in twice]
         ids = [engine.prompt_ids(messages) for messages in asked]
         penalty = engine.backend.repetition_penalty
     print(f"prompts: {sum(a[0] == b for a, b in zip(found, ids, strict=True))} of {PROMPTS} equal")
-    parted = []
-    for (_, tokens), wanted in zip(found, here, strict=True):
-        place = parting(tokens, [token for token, _ in wanted])
-        if place is not None:
-            parted.append((place, wanted[place][1] if place < len(wanted) else float("nan")))
-    print(f"greedy replies, {TOKENS} tokens: {PROMPTS - len(parted)} of {PROMPTS} equal")
-    for place, lead in parted:
-        print(f"  parts at token {place + 1}, where the likeliest leads by {lead:.4f} nats")
+    print_parted("page", [tokens for _, tokens in found], here)
+    again = [[token for token, _ in second] for _, second in twice]
+    print_parted("runtime, its prompt cached,", again, here)
     if student:
         print_torch(
             student, [(i, tokens) for i, (_, tokens) in zip(ids, found, strict=True)], penalty
+        )
+
+
+def print_parted(whose, replies, here):
+    """Where replies part from the runtime's, and by how much its choice led there."""
+    parted = []
+    for tokens, wanted in zip(replies, here, strict=True):
+        place = parting(tokens, [token for token, _ in wanted])
+        if place is not None:
+            parted.append((place, wanted[place][1] if place < len(wanted) else float("nan")))
+    equal = len(replies) - len(parted)
+    print(f"greedy replies of the {whose} against the runtime: {equal} of {len(replies)} equal")
+    if parted:
+        leads = sorted(lead for _, lead in parted)
+        print(
+            f"  where they part, the likeliest token led by {leads[0]:.3f} to {leads[-1]:.3f} nats"
         )
 
 

@@ -10,7 +10,7 @@ from demo.pocket_host import host
 
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 EVERYDAY = Path(__file__).parent.parent / "everyday_prompts.jsonl"
-GREEDY = """async ([conversations, tokens]) => {
+GREEDY = """async ([conversations, options]) => {
   const { Engine } = await import("./engine.js");
   const about = await (await fetch("pocket.json")).json();
   const parts = about.model.parts.map(async ({ path }) => (await fetch(path)).blob());
@@ -19,9 +19,9 @@ GREEDY = """async ([conversations, tokens]) => {
   for (const [number, messages] of conversations.entries()) {
     const ids = await engine.prompter.prompt(messages);
     const reply = [];
-    const options = { temperature: 0, max_tokens: tokens[number] };
-    if (tokens[number]) {
-      for await (const { token } of engine.reply(messages, options)) reply.push(token);
+    if (options[number]) {
+      const chosen = { temperature: 0, ...options[number] };
+      for await (const { token } of engine.reply(messages, chosen)) reply.push(token);
     }
     made.push([ids, reply.filter((token) => token !== null)]);
   }
@@ -91,9 +91,9 @@ def conversations(count):
         yield said
 
 
-def greedy(engine, messages, count):
-    """The runtime's tokens, and at each the lead over the second likeliest, in nats."""
-    for piece in engine.chat(messages, temperature=0, max_tokens=count, logprobs=2):
+def greedy(engine, messages, options):
+    """The runtime's tokens, and at each by how many nats the model favours it over any other."""
+    for piece in engine.chat(messages, temperature=0, logprobs=2, **options):
         for choice in piece.choices:
-            first, second = choice.likeliest[:2]
-            yield choice.chosen.token, first.logprob - second.logprob
+            others = [c.logprob for c in choice.likeliest if c.token != choice.chosen.token]
+            yield choice.chosen.token, choice.chosen.logprob - max(others)

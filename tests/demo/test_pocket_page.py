@@ -25,7 +25,7 @@ from tests.demo.pocket_site import (
 
 pytestmark = needs_chromium
 LABELLED = Path(str(resources.files("runtime.guarding")))
-REPLIES, TOKENS = 8, 12
+REPLIES, TOKENS = 5, 12
 SOON = {"timeout": 60_000, "state": "attached"}
 NEAR_TIE = 0.05  # nats
 
@@ -130,18 +130,26 @@ def test_the_guard_is_that_of_the_runtime(page):
 
 def test_prompts_and_greedy_replies_are_those_of_the_runtime(page, tiny_gguf):
     asked = list(conversations(50))
-    counts = [TOKENS if number < REPLIES else 0 for number in range(len(asked))]
-    found = page.evaluate(GREEDY, [asked, counts])
+    plain = [{"max_tokens": TOKENS}] * REPLIES
+    options = [*plain, *([{"max_tokens": TOKENS, "repetition_penalty": 1.5}] * REPLIES)]
+    options += [None] * (len(asked) - len(options))
+    found = page.evaluate(GREEDY, [asked, options])
+    different = 0
     with runtime.load(tiny_gguf, threads=1) as engine:
-        for messages, count, (ids, tokens) in zip(asked, counts, found, strict=True):
+        for messages, chosen, (ids, tokens) in zip(asked, options, found, strict=True):
             assert ids == engine.prompt_ids(messages)
-            wanted = list(greedy(engine, messages, count)) if count else []
-            for token, (expected, lead) in zip(tokens, wanted, strict=False):
-                if token != expected:
-                    assert lead < NEAR_TIE, "kernels differ in the last bits, no more"
-                    break
-            else:
-                assert len(tokens) == len(wanted)
+            if chosen is None:
+                continue
+            wanted = list(greedy(engine, messages, chosen))
+            different += tokens != [token for token, _ in wanted]
+            if chosen == plain[0] and (place := parting(tokens, wanted)) is not None:
+                assert wanted[place][1] < NEAR_TIE, "kernels differ in the last bits, no more"
+    assert different <= 2, "ties that are so near are few"
+
+
+def parting(tokens, wanted):
+    pairs = enumerate(zip(tokens, wanted, strict=False))
+    return next((place for place, (one, (other, _)) in pairs if one != other), None)
 
 
 def test_a_new_version_replaces_the_old_and_the_next_visit_needs_no_network(

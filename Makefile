@@ -4,7 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup quickstart test lint base agreement clean
+BENCH = $(BIN)/python -m tests.benchmarks
+
+.PHONY: setup quickstart test lint docs base agreement decode fuzz disconnects mutated soak latency-peer \
+	report-size coverage architectures clean-install demo-page pocket-page clean
 
 setup: $(STAMP)
 
@@ -20,10 +23,15 @@ quickstart: setup
 
 test: setup
 	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
 
 lint: setup
 	$(BIN)/ruff format . && $(BIN)/ruff check --fix . && $(BIN)/mypy
+
+# The site of docs/, in build/docs.
+docs: setup
+	$(BIN)/pip install -q -c constraints.txt -e '.[docs]'
+	$(BIN)/sphinx-build -q -W --keep-going docs build/docs
 
 # Pretrain the starter base; hours on two cores, minutes on a GPU; continues where it stopped.
 # make base ED=path/to/empathetic_dialogues
@@ -33,7 +41,45 @@ base: setup
 
 # Measure the offline scorer against people: make agreement RATED=path/to/human_4llm_ratings.csv
 agreement: setup
-	$(BIN)/python tests/benchmarks/scorer_agreement.py $(RATED)
+	$(BENCH).scorer_agreement $(RATED)
+
+# What is too slow for the tests. FILE is an exported .gguf, e.g. runs/quickstart/edge/student-Q4_K_M.gguf.
+# decode: speed against the bare loop of llama.cpp and its server. fuzz: 10,000 drawn requests and raw HTTP.
+# disconnects: 200 chats that hang up. mutated: 500 damaged files. latency-peer: our latency command against a bare loop.
+decode: setup
+	$(BENCH).decode_speed $(FILE)
+fuzz: setup
+	$(BENCH).api_fuzz $(FILE)
+disconnects: setup
+	$(BENCH).disconnects $(FILE)
+mutated: setup
+	$(BENCH).mutated_files $(FILE)
+latency-peer: setup
+	$(BENCH).latency_peer $(FILE)
+
+# Four chats for two hours, or MINUTES.
+soak: setup
+	$(BENCH).soak $(FILE) $(or $(MINUTES),120)
+
+# The report of 1,000 pairs and 4 candidates; the intervals of win rates on simulated judges.
+report-size: setup
+	$(BENCH).report_size
+coverage: setup
+	$(BENCH).interval_coverage
+
+# Every architecture in every format, random and trained: about an hour on two cores.
+architectures: setup
+	$(BENCH).architectures
+
+# The wheel in a fresh environment: every help, the doctor, the walk.
+clean-install: setup
+	$(BENCH).clean_install
+
+# The pages in Chromium: time to use, first token, Stop, accessibility, other origins, decode against the runtime.
+demo-page: setup
+	$(BENCH).demo_page $(FILE)
+pocket-page: setup
+	$(BENCH).pocket_page $(FILE)
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

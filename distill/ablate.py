@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from distill.ablate_table import Cell, Runs, markdown, plotted, table_of
+from distill.ablate_table import Cell, Row, Runs, markdown, plotted, table_of
 from distill.core.command import Outcome
 from distill.core.errors import BadInput
 from distill.core.jsonl import digest_text, write_json, write_jsonl, write_text
@@ -212,7 +212,8 @@ def ablation(job: "Job", seeds: int, judge: str | None, dry_run: bool) -> Outcom
         return Outcome({"dry_run": True, "commands": commands}, [head, *commands])
     job.out.mkdir(parents=True, exist_ok=True)
     plan.write()
-    runs, rows, text = Runs(), [], ""
+    runs, text = Runs(), ""
+    rows: list[Row] = []
     for done, result, seconds in walk(steps, job.out, "steps"):
         runs.add(done.name, result, seconds)
         # Written after each step, so that one that was stopped leaves what it found.

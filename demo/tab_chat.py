@@ -27,7 +27,7 @@ from distill.core.serving import Served
 
 OPENERS = (
     "I did not get the job.",
-    "I am going to be an uncle!",
+    "We are getting a dog!",
     "My best friend moved away.",
     "I failed my exam.",
 )

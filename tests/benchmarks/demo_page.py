@@ -36,7 +36,7 @@ MESSAGE = "My best friend moved away last week."
 LOOKS = {"desk": (DESK, "light"), "desk-dark": (DESK, "dark"), "phone": (PHONE, "light")}
 WATCH = """() => {
   window.firstWord = null;
-  const bubbles = () => [...document.querySelectorAll(".board .bot")];
+  const bubbles = () => [...document.querySelectorAll(".board .bot:not(.pending)")];
   const replies = () => bubbles().map(bubble => bubble.innerText).join("");
   const before = replies();
   new MutationObserver(() => {
@@ -82,7 +82,7 @@ def settle(page: Any) -> None:
 def stopping(page: Any, server: str) -> float | None:
     """Seconds from pressing Stop to a free slot; None where the reply had ended by itself."""
     ask(page, MESSAGE)
-    page.locator(".board .bot").first.wait_for(timeout=60_000)
+    page.locator(".board .bot:not(.pending)").first.wait_for(timeout=60_000)
     if active(server) == 0:
         settle(page)
         return None

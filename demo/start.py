@@ -21,7 +21,7 @@ def import_gradio() -> None:
             raise OSError("not looked for")
         return find(thing)
 
-    inspect.getfile = find_others
+    inspect.getfile = find_others  # type: ignore[assignment]
     try:
         import gradio  # noqa: F401
     finally:

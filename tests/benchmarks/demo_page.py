@@ -68,6 +68,7 @@ def opening(opened: Any, argv: list[Any], home: Path) -> float:
 
 def first_word(page: Any) -> float:
     """Milliseconds from pressing Send to the first letter of the reply, by the page's own clock."""
+    start_anew(page)
     page.evaluate(WATCH)
     ask(page, MESSAGE)
     page.wait_for_function("window.firstWord !== null", timeout=60_000)
@@ -75,12 +76,21 @@ def first_word(page: Any) -> float:
     return float(page.evaluate("window.firstWord - window.pressed"))
 
 
+def start_anew(page: Any) -> None:
+    """An empty chat, whose line of figures is empty too."""
+    page.get_by_role("button", name="New chat").click()
+    page.get_by_text("begin with one of these").wait_for(timeout=60_000)
+    page.get_by_text("memory").first.wait_for(state="hidden", timeout=60_000)
+
+
 def settle(page: Any) -> None:
-    page.get_by_role("button", name="Send").wait_for(timeout=60_000)
+    """Wait for the figures that follow a reply."""
+    page.get_by_text("memory").first.wait_for(timeout=60_000)
 
 
 def stopping(page: Any, server: str) -> float | None:
     """Seconds from pressing Stop to a free slot; None where the reply had ended by itself."""
+    start_anew(page)
     ask(page, MESSAGE)
     page.locator(".board .bot:not(.pending)").first.wait_for(timeout=60_000)
     if active(server) == 0:
@@ -89,7 +99,6 @@ def stopping(page: Any, server: str) -> float | None:
     page.get_by_role("button", name="Stop").click()
     found = seconds_until(lambda: active(server) == 0)
     settle(page)
-    page.get_by_role("button", name="New chat").click()
     return found
 
 
@@ -100,7 +109,6 @@ def look(opened: Any, url: str, shots: Path | None) -> dict[str, Any]:
     for name, (size, scheme) in LOOKS.items():
         with visited(opened, url, size=size, scheme=scheme) as page:
             ask(page, MESSAGE)
-            page.get_by_text("memory").first.wait_for(timeout=60_000)
             settle(page)
             for tab in ("Chat", "Compare", "Inside"):
                 page.get_by_role("tab", name=tab).click()

@@ -69,6 +69,8 @@ class Tally:
 
 @dataclass(frozen=True)
 class Interval:
+    """Bounds of a share, and the method that gave them."""
+
     low: float
     high: float
     method: Literal["bootstrap", "wilson", "bca"]
@@ -96,6 +98,7 @@ def outcome_of_one(verdict: Verdict | None) -> Outcome:
 
 
 def tally(outcomes: Iterable[Outcome]) -> Tally:
+    """Count outcomes of pairs; what was never judged is counted and in no rate."""
     found = Counter(outcomes)
     return Tally(
         wins=found["win"],

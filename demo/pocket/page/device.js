@@ -11,7 +11,7 @@ const EXCEPTIONS = [
 ];
 const SHARE = 0.5; // of a device's memory; browsers end pages that take more
 const MOST_THREADS = 4; // phones have about as many fast cores
-const WORTH_THREADS_BYTES = 100e6; // below, waking threads costs more than they compute
+const WORTH_THREADS_BYTES = 100e6; // below, one is fast enough, and others would cost battery
 
 /** Why the file cannot run here, or null. */
 export function lacks(modelBytes) {

@@ -72,11 +72,12 @@ export class Engine {
    */
   async *reply(messages, options = {}, signal = undefined) {
     const asked = performance.now();
-    const chosen = { ...this.settings.sampling, ...options };
+    const sampling = { ...this.settings.sampling, ...options };
+    const penalty = sampling.repetition_penalty;
     const prompt = await this.prompter.prompt(messages);
-    const limit = Math.min(chosen.max_tokens, this.context - prompt.length);
+    const limit = Math.min(sampling.max_tokens, this.context - prompt.length);
     if (limit < 1) throw new TooLong(`${prompt.length} tokens, and the context holds ${this.context}`);
-    await this.sampleBy(chosen);
+    await this.sampleBy(sampling);
     const cached = await this.keepBeginning(prompt);
     const figures = { promptTokens: prompt.length, cachedTokens: cached, tokens: 0 };
     const decoder = new TextDecoder();
@@ -84,8 +85,9 @@ export class Engine {
     let last = 0;
     figures.finish = "stopped";
     if (await this.evaluate(prompt.slice(cached), signal)) {
-      while (figures.tokens < limit && !signal?.aborted) {
-        const { token, piece } = await this.wllama.samplingSample();
+      let chosen = this.wllama.samplingSample();
+      for (;;) {
+        const { token, piece } = await chosen;
         if (this.ends.has(token)) {
           figures.finish = "stop";
           break;
@@ -93,12 +95,13 @@ export class Engine {
         last = performance.now();
         first ||= last;
         figures.tokens++;
+        const done = figures.tokens === limit || signal?.aborted;
+        if (!done) chosen = this.next(token, penalty);
         const bytes = this.control.has(token) ? new Uint8Array() : piece;
         yield { token, text: decoder.decode(bytes, { stream: true }) };
-        if (figures.tokens === limit) figures.finish = "length";
-        else if (!signal?.aborted) {
-          if (chosen.repetition_penalty !== 1) await this.wllama.samplingAccept([token]);
-          await this.evaluate([token]);
+        if (done) {
+          if (figures.tokens === limit) figures.finish = "length";
+          break;
         }
       }
     }
@@ -110,14 +113,26 @@ export class Engine {
     return figures;
   }
 
-  async sampleBy(chosen) {
+  /**
+   * Remember and evaluate a token, and choose the next one. The worker takes the three in order, so
+   * they are asked at once: waiting for each would cost more than a small model computes.
+   */
+  async next(token, penalty) {
+    const remembered = penalty === 1 ? null : this.wllama.samplingAccept([token]);
+    const evaluated = this.evaluate([token]);
+    const chosen = this.wllama.samplingSample();
+    await Promise.all([remembered, evaluated, chosen]);
+    return chosen;
+  }
+
+  async sampleBy(sampling) {
     await this.wllama.samplingInit({
-      temp: chosen.temperature < 1e-6 ? 0 : chosen.temperature,
-      top_k: chosen.top_k,
-      top_p: chosen.top_p,
-      min_p: chosen.min_p,
-      penalty_repeat: chosen.repetition_penalty,
-      penalty_last_n: chosen.penalty_tokens,
+      temp: sampling.temperature < 1e-6 ? 0 : sampling.temperature,
+      top_k: sampling.top_k,
+      top_p: sampling.top_p,
+      min_p: sampling.min_p,
+      penalty_repeat: sampling.repetition_penalty,
+      penalty_last_n: sampling.penalty_tokens,
     });
   }
 

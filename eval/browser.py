@@ -2,7 +2,7 @@
 
 In: an exported .gguf and dialogues, of which the first few lend what was said last. Out: a row for
 each class: seconds to the first token, from the opening of the page (first and second visit) and
-from Send, and tokens per second, with one thread.
+from Send, tokens per second, with one thread, and the processor seconds of the first visit.
 A class is this machine, slowed: Chromium's own throttling spares the workers in which the model
 runs, so the page's processes are stopped and continued in turn, and a busy loop in a worker tells
 by how much that slowed them. Refused: a machine without Chromium (MissingInput) or without POSIX
@@ -92,12 +92,21 @@ def browser_tables(rows: Sequence[Mapping[str, Any]]) -> list[Table]:
     """The rows for a terminal; none where the browser was not asked for."""
     if not rows:
         return []
-    columns = ("device", "first visit", "second visit", "from Send", "tokens/s", "really slowed")
+    columns = (
+        "device",
+        "first visit",
+        "its processor time",
+        "second visit",
+        "from Send",
+        "tokens/s",
+        "really slowed",
+    )
     shown = Table(*columns, title=f"{rows[0]['browser']}, to the first token, one thread")
     for row in rows:
         shown.add_row(
             row["device"],
             seconds(row["first_visit_to_first_token_s"]),
+            seconds(row["first_visit_processor_s"]),
             seconds(row["second_visit_to_first_token_s"]),
             seconds(row["first_token_s"]),
             rate(row["tokens_per_s"]),
@@ -142,12 +151,14 @@ def timed(
     """One class in a fresh profile: first visit, second visit, then every prompt."""
     context = browser.new_context(**PHONE)
     page = context.new_page()
+    before, taken = processor_times(), []
     with slowed(rate):
         visits = []
         for _ in range(2):
             page.goto(url)
             ready(page)
             visits.append(asked(page, "Hello. I would like to talk for a while.", 1))
+            taken.append(taken_since(before))
             page.locator("#facts:text('without a network')").wait_for(
                 state="attached", timeout=READY_MS
             )
@@ -159,6 +170,7 @@ def timed(
         "device": "this machine" if rate == 1 else f"{rate} times slower",
         "first_visit_to_first_token_s": median(visits[:1], "firstTokenAtMs", 1000),
         "second_visit_to_first_token_s": median(visits[1:], "firstTokenAtMs", 1000),
+        "first_visit_processor_s": taken[0],
         "first_token_s": median(replies, "firstTokenMs", 1000),
         "tokens_per_s": median(replies, "tokensPerS"),
         "memory_bytes": int(float(memory or 0)),
@@ -237,6 +249,23 @@ def renderers() -> list[int]:
         except psutil.Error:
             continue
     return found
+
+
+def processor_times() -> dict[int, float]:
+    """Processor seconds that each page has taken: what a busy machine does not stretch."""
+    import psutil
+
+    found = {}
+    for pid in renderers():
+        try:
+            found[pid] = sum(psutil.Process(pid).cpu_times()[:2])
+        except psutil.Error:
+            continue
+    return found
+
+
+def taken_since(before: Mapping[int, float]) -> float:
+    return sum(taken - before.get(pid, 0.0) for pid, taken in processor_times().items())
 
 
 def send(pids: Sequence[int], what: signal.Signals) -> None:

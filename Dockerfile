@@ -1,0 +1,28 @@
+# A CPU server of one file: docker build -t kindred .
+# docker run --rm -p 8080:8080 -e KINDRED_API_KEY -v "$PWD/runs/mine/edge:/models:ro" kindred /models/student-Q4_K_M.gguf
+FROM python:3.11-slim-bookworm AS build
+RUN apt-get update && apt-get install --yes --no-install-recommends build-essential cmake \
+    && rm -rf /var/lib/apt/lists/*
+WORKDIR /source
+# llama.cpp first: its minutes are spent again only when its version changes. The wheel is for any
+# machine of this architecture since 2013 (x86-64-v3), not for the one that builds.
+COPY constraints.txt .
+RUN python -m venv /kindred \
+    && CMAKE_ARGS="-DGGML_NATIVE=OFF -DLLAVA_BUILD=OFF -DLLAMA_OPENSSL=OFF" \
+       /kindred/bin/pip install --no-cache-dir -c constraints.txt llama-cpp-python
+COPY . .
+# onnxruntime and tokenizers serve ONNX folders; the rest of the extra onnx is for exporting them.
+RUN /kindred/bin/pip install --no-cache-dir -c constraints.txt '.[runtime]' onnxruntime tokenizers
+
+FROM python:3.11-slim-bookworm
+RUN apt-get update && apt-get install --yes --no-install-recommends libgomp1 \
+    && rm -rf /var/lib/apt/lists/* && useradd --create-home --uid 1000 kindred
+COPY --from=build /kindred /kindred
+USER kindred
+WORKDIR /home/kindred
+EXPOSE 8080
+HEALTHCHECK --start-period=30s CMD ["/kindred/bin/python", "-c", \
+    "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8080/health', timeout=5)"]
+# Without KINDRED_API_KEY this refuses to start: inside a container every address is an outside one.
+ENTRYPOINT ["/kindred/bin/distill", "runtime", "serve", "--host", "0.0.0.0", "--port", "8080"]
+CMD ["/models/student.gguf"]

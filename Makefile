@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 BENCH = $(BIN)/python -m tests.benchmarks
 
 .PHONY: setup quickstart test lint docs base agreement decode fuzz disconnects mutated soak latency-peer \
-	report-size coverage architectures clean-install demo-page pocket-page clean
+	report-size coverage architectures clean-install demo-page pocket-page arm64 types clean
 
 setup: $(STAMP)
 
@@ -70,6 +70,14 @@ coverage: setup
 # Every architecture in every format, random and trained: about an hour on two cores.
 architectures: setup
 	$(BENCH).architectures
+
+# Every type of GGUF that llama.cpp writes.
+types: setup
+	$(BENCH).every_type distill/starter/base
+
+# The file under emulated ARM64 (Debian's qemu-user): same greedy tokens, memory under 512 MB. The first run builds a userland.
+arm64: setup
+	$(BENCH).arm64 $(FILE)
 
 # The wheel in a fresh environment: every help, the doctor, the walk.
 clean-install: setup

@@ -91,7 +91,7 @@ def test_rules_can_be_left_out(data, tmp_path):
     ("words", "expected"),
     [
         (["--rules", "taste"], "there is no rule named 'taste'; known are: length, refusal,"),
-        (["--embeddings", "nothing-here"], "--embeddings nothing-here: neither a folder with a co"),
+        (["--embeddings", "nothing-here"], "nothing-here is neither a folder with a config.json"),
     ],
     ids=["rule", "encoder"],
 )

@@ -236,7 +236,7 @@ def test_a_hosted_judge_without_a_key_is_refused_before_anything_is_written(refu
 
 def test_a_judge_without_model_and_a_judge_that_is_not_there(refused):
     assert "--model" in refused()
-    assert "choose one of: offline, embedded, openai" in refused(judge="oracle")
+    assert "choose one of: offline, embedded, person, openai" in refused(judge="oracle")
 
 
 def test_a_base_url_that_is_none_is_refused(refused):

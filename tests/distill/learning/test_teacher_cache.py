@@ -44,7 +44,7 @@ def test_any_tokens_log_probability_is_a_dot_product(tmp_path, precision):
     ids_NK = torch.randint(40, (len(states_NE), 5))
     wanted_NK = torch.log_softmax(logits_NV, -1).gather(-1, ids_NK)
     found_NK = store.log_probabilities(every, ids_NK)
-    torch.testing.assert_close(found_NK, wanted_NK, atol=2e-6, rtol=1e-6)
+    torch.testing.assert_close(found_NK, wanted_NK, atol=5e-6, rtol=1e-6)
 
 
 def test_shards_are_bounded_and_every_reply_is_found_in_its_own(tmp_path):

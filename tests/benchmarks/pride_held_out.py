@@ -20,7 +20,10 @@ from distill.ablate_table import interval
 from distill.core.jsonl import read_jsonl
 from distill.core.records import Dialogue, Response
 from distill.learning.masks import IGNORED, last_reply
+from distill.learning.pride_leakage import token_log_probs
 from distill.learning.pride_rows import padded
+from distill.learning.response_rows import response_rows
+from distill.learning.teacher import head_of
 from distill.learning.training_sets import Messages
 
 AT_ONCE = 32
@@ -39,7 +42,7 @@ def tested(data: Path) -> list[Messages]:
 @torch.inference_mode()
 def cross_entropy(folder: Path, rows: Sequence[Messages]) -> float:
     """Mean over all reply tokens."""
-    student: Any = AutoModelForCausalLM.from_pretrained(folder)
+    student: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     student.eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)
     examples = [last_reply(tokenizer, messages) for messages in rows]
@@ -48,11 +51,10 @@ def cross_entropy(folder: Path, rows: Sequence[Messages]) -> float:
         part = examples[start : start + AT_ONCE]
         ids_BT, seen_BT = padded([each["input_ids"] for each in part])
         labels_BT, _ = padded([each["labels"] for each in part], IGNORED)
-        logits_BTV = student(input_ids=ids_BT, attention_mask=seen_BT.long()).logits[:, :-1]
-        losses = torch.nn.functional.cross_entropy(
-            logits_BTV.transpose(1, 2), labels_BT[:, 1:], ignore_index=IGNORED, reduction="sum"
-        )
-        total, tokens = total + float(losses), tokens + int((labels_BT[:, 1:] != IGNORED).sum())
+        out = student.base_model(input_ids=ids_BT, attention_mask=seen_BT.long())
+        states_ND, tokens_N = response_rows(out.last_hidden_state, labels_BT)
+        total -= float(token_log_probs(head_of(student), states_ND, tokens_N).sum())
+        tokens += len(tokens_N)
     return total / tokens
 
 

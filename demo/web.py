@@ -4,10 +4,8 @@ In: a page, a socket on loopback. Out: it is served until Ctrl-C or SIGTERM. Ref
 for this machine in the Host header (400), and, by the browser, every other origin.
 """
 
-import signal
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 from demo.look import CSS, theme
@@ -85,27 +83,7 @@ def application(page: Any) -> Any:
 
 def serve(app: Any, listening: socket.socket, ready: Callable[[], None]) -> None:
     """Answer until a signal; `ready` is called once pages are answered."""
-    import uvicorn
+    from distill.core.listening import QuietServer
 
-    class Server(uvicorn.Server):
-        """Tells when it is ready, and leaves with exit code 0 on a signal."""
-
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            await super().startup(sockets)
-            ready()
-
-        @contextmanager
-        def capture_signals(self) -> Iterator[None]:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, self.handle_exit)
-            yield
-
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        log_level="error",
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=STOP_S,
-    )
-    Server(config).run(sockets=[listening])
+    server = QuietServer(app, ready, server_header=False, timeout_graceful_shutdown=STOP_S)
+    server.run(sockets=[listening])

@@ -11,7 +11,6 @@ signals (Unavailable), without Playwright (MissingExtra), and a page that does n
 """
 
 import os
-import shutil
 import signal
 import statistics
 import subprocess
@@ -29,12 +28,12 @@ from typing import Any
 from rich.table import Table
 
 from distill.core.errors import MissingExtra, MissingInput, Unavailable
+from distill.core.machine import installed_browser
 from distill.core.records import Dialogue
 from eval.pages.wording import rate, seconds
 
 RATES = (1, 4, 6)
 PROMPTS = 5  # a phone's speed varies little between them, and slow classes take long
-NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 PHONE = {"viewport": {"width": 390, "height": 844}}
 SLICE_S = 0.02
 START_S = 120.0
@@ -51,9 +50,8 @@ BUSY = """async () => {
 
 def chromium() -> str:
     """The system's own: Playwright's would be a download."""
-    for name in NAMES:
-        if found := shutil.which(name):
-            return found
+    if found := installed_browser():
+        return found
     raise MissingInput("no Chromium is installed; install one, on Debian: apt-get install chromium")
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import psutil
 
-PROC = Path("/proc")
+from distill.core.machine import PROC, processor_facts
+
 KIB = 1024
 
 
@@ -97,12 +98,9 @@ def usable_cores() -> int:
 
 def processor(proc: Path = PROC) -> str:
     """The processor's own name, where the system tells it."""
-    cpuinfo = proc / "cpuinfo"
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith(("model name", "Hardware")):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
+    told = processor_facts(proc)
+    name = told.get("model name") or told.get("Hardware")
+    return name or platform.processor() or platform.machine()
 
 
 def described() -> dict[str, Any]:

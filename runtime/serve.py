@@ -8,10 +8,7 @@ machines can reach without a key, a device profile that cannot be kept.
 import asyncio
 import json as json_format
 import os
-import signal
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -170,26 +167,15 @@ def origins_of(given: list[str]) -> tuple[str, ...]:
 
 def answer(engine: "Engine", listener: socket.socket, ready: str, answering: Answering) -> None:
     """Serve until a signal; print `ready` once requests are answered."""
-    import uvicorn
-
+    from distill.core.listening import QuietServer
     from runtime.server import application
 
-    class Server(uvicorn.Server):
-        """Tells when it is ready, and leaves with exit code 0 on a signal."""
-
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            await super().startup(sockets)
-            typer.echo(ready)
+    class Server(QuietServer):
+        """Lets running replies finish first."""
 
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
             await app.finish(answering.grace_s)
             await super().shutdown(sockets)
-
-        @contextmanager
-        def capture_signals(self) -> Iterator[None]:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, self.handle_exit)
-            yield
 
     app = application(
         engine,
@@ -200,12 +186,10 @@ def answer(engine: "Engine", listener: socket.socket, ready: str, answering: Ans
         origins=answering.origins,
         log=answering.log,
     )
-    config = uvicorn.Config(
+    server = Server(
         app,
-        log_config=None,
-        log_level="error",
-        access_log=False,
+        lambda: typer.echo(ready),
         server_header=False,
         timeout_graceful_shutdown=STOP_S,
     )
-    asyncio.run(Server(config).serve([listener]))
+    asyncio.run(server.serve([listener]))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from distill.checkup.check import Check, verdict
+from distill.core.machine import PROC, installed_browser, processor_facts
 
 GB = 1e9
 WALK_MEMORY_BYTES = 2_000_000_000  # the starter's training peaks at 1.96 GB (docs/benchmarks.md)
@@ -27,15 +28,11 @@ KEYS = {
     "HF_TOKEN": "private or gated models of the Hugging Face hub",
 }
 SAME_KEY = {"GEMINI_API_KEY": ("GOOGLE_API_KEY",)}
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
-def check_processor(proc: Path = Path("/proc")) -> Check:
+def check_processor(proc: Path = PROC) -> Check:
     """Cores that this process may use, and what the processor offers to the kernels."""
-    told: dict[str, str] = {}
-    if (cpuinfo := proc / "cpuinfo").exists():
-        rows = (line.split(":", 1) for line in cpuinfo.read_text().splitlines() if ":" in line)
-        told = {key.strip(): value.strip() for key, value in rows}
+    told = processor_facts(proc)
     name = told.get("model name") or platform.processor() or platform.machine()
     flags = set((told.get("flags") or told.get("Features") or "").split())
     has = " ".join(feature for feature in FEATURES if feature in flags) or "features not known"
@@ -43,7 +40,7 @@ def check_processor(proc: Path = Path("/proc")) -> Check:
     return Check("processor", "ok", f"{name}; {cores} cores usable; {has}")
 
 
-def check_memory(proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup")) -> Check:
+def check_memory(proc: Path = PROC, cgroup: Path = Path("/sys/fs/cgroup")) -> Check:
     """Memory within the limit of a container, and what is free of it now."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     limit = cgroup / "memory.max"
@@ -96,11 +93,11 @@ def check_keys(environment: Mapping[str, str]) -> list[Check]:
 
 def check_programs() -> list[Check]:
     """Programs that some commands can use; the walk needs neither."""
-    browser = next((path for name in BROWSERS if (path := shutil.which(name))), None)
-    text = browser or "not found; needed only for tests of pages and speed in a browser"
+    found = installed_browser()
+    text = found or "not found; needed only for tests of pages and speed in a browser"
     compiler = next((path for name in ("cc", "clang", "cl") if (path := shutil.which(name))), None)
     built = compiler or "not found; needed only to build llama-cpp-python, and by torch.compile"
     return [
-        Check("chromium", verdict(browser is not None, needed=False), text),
+        Check("chromium", verdict(found is not None, needed=False), text),
         Check("C compiler", verdict(compiler is not None, needed=False), built),
     ]

@@ -7,43 +7,28 @@ In: an application and its `Service`. Out: a base URL that answers. Refused: a p
 import asyncio
 import json
 import os
-import signal
 import socket
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, Self
+from collections.abc import Callable
+from typing import Self
 
 import typer
-import uvicorn
 from fastapi import FastAPI
 
 from distill.core.errors import Unavailable
+from distill.core.listening import QuietServer
 from distill.dev.service import Service
 
 START_S = 30.0
 GRACE_S = 1
 
 
-class Listener(uvicorn.Server):
-    """Tells when it is ready, and releases the requests that it holds when it ends."""
+class Listener(QuietServer):
+    """Releases the requests that it holds when it ends."""
 
-    def __init__(self, app: FastAPI, service: Service, ready: Any) -> None:
-        quiet: dict[str, Any] = {"log_config": None, "log_level": "error", "access_log": False}
-        super().__init__(uvicorn.Config(app, timeout_graceful_shutdown=GRACE_S, **quiet))
-        self.service, self.ready = service, ready
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Ctrl-C and SIGTERM end a command with exit code 0; in a thread there are none."""
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, self.handle_exit)
-        yield
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.ready()
+    def __init__(self, app: FastAPI, service: Service, ready: Callable[[], None]) -> None:
+        super().__init__(app, ready, timeout_graceful_shutdown=GRACE_S)
+        self.service = service
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self.service.stopping.set()

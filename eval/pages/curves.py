@@ -63,6 +63,19 @@ def draw_curves(
         axis.legend(frameon=False, labelcolor="linecolor", handlelength=2.2)
 
 
+def draw_label(axis: Any, text: str, top: tuple[float, float], color: str, left: bool) -> None:
+    """Name a line beside its upper end."""
+    axis.annotate(
+        text,
+        top,
+        xytext=(-4 if left else 4, 0),
+        textcoords="offset points",
+        ha="right" if left else "left",
+        va="top",
+        color=color,
+    )
+
+
 def draw_gaps(axis: Any, gaps_ms: Sequence[float], color: str, ink: str) -> None:
     """How often so long passed between two pieces of text; the slowest are in the last column."""
     import numpy as np
@@ -75,16 +88,7 @@ def draw_gaps(axis: Any, gaps_ms: Sequence[float], color: str, ink: str) -> None
     for row, (name, share) in enumerate({"p99": 0.99, "p95": 0.95, "p50": 0.5}.items()):
         place, height = float(np.quantile(values, share)), top * (1.36 - 0.12 * row)
         axis.plot([place, place], [0, height], color=ink, linewidth=0.8)
-        left = place > 0.3 * far
-        axis.annotate(
-            f"{name} {brief(place)}",
-            (place, height),
-            xytext=(-4 if left else 4, 0),
-            textcoords="offset points",
-            ha="right" if left else "left",
-            va="top",
-            color=ink,
-        )
+        draw_label(axis, f"{name} {brief(place)}", (place, height), ink, place > 0.3 * far)
     axis.set(xlim=(0, far), ylim=(0, top * 1.36), xlabel="ms between pieces", ylabel="pieces")
 
 

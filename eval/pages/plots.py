@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from eval.pages.curves import draw_label
 from eval.pages.page import Figure
 from eval.pages.wording import brief, percent
 from eval.statistics import quantile
@@ -237,15 +238,7 @@ def draw_medians(axis: Any, series: Sequence[Series]) -> None:
         left = middle > center
         color = INK if not one.name else MINE if one.filled else THEIRS
         axis.plot([middle, middle], [0, height], color=INK, linewidth=0.8)
-        axis.annotate(
-            f"{one.name or 'median'} {brief(middle)}",
-            (middle, height),
-            xytext=(-4 if left else 4, 0),
-            textcoords="offset points",
-            ha="right" if left else "left",
-            va="top",
-            color=color,
-        )
+        draw_label(axis, f"{one.name or 'median'} {brief(middle)}", (middle, height), color, left)
     axis.set_ylim(0, tallest * (1 + ROW * len(series)))
 
 

@@ -1,15 +1,14 @@
 """A headless Chromium for tests: the system's own, since Playwright's would be a download."""
 
 import os
-import shutil
 from contextlib import contextmanager
 from importlib.util import find_spec
 
 import pytest
 
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
+from distill.core.machine import installed_browser
+
+CHROMIUM = installed_browser()
 MISSING = (
     "no Chromium is installed (Debian: apt-get install chromium)"
     if CHROMIUM is None

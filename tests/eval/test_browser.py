@@ -64,7 +64,7 @@ def test_what_is_missing_is_said(tiny_gguf, monkeypatch):
         with pytest.raises(MissingExtra, match="pip install playwright"):
             in_browser(tiny_gguf, SAID, 4)
     with monkeypatch.context() as none:
-        none.setattr(browser.shutil, "which", lambda name: None)
+        none.setattr(browser, "installed_browser", lambda: None)
         with pytest.raises(MissingInput, match="apt-get install chromium"):
             browser.chromium()
     monkeypatch.delattr(signal, "SIGSTOP")

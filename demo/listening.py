@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import httpx
 
@@ -42,7 +42,16 @@ class Heard:
 
 
 class Ear:
-    """Asks servers and hears them; no proxy of the environment is asked on the way."""
+    """Asks servers and hears them; no proxy of the environment is asked on the way.
+
+    Connections are kept for the next reply: a page's as long as the process, else `async with`.
+    """
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._http.aclose()
 
     @cached_property
     def _http(self) -> httpx.AsyncClient:

@@ -49,8 +49,9 @@ def test_an_error_in_the_stream_is_the_replys_trouble():
 
 async def hear(server, stop=None):
     messages = [{"role": "user", "content": "Hello"}]
-    asked = [Ear().reply(server, messages)]
-    return [one async for (one,) in together(asked, stop or asyncio.Event())]
+    async with Ear() as ear:
+        asked = [ear.reply(server, messages)]
+        return [one async for (one,) in together(asked, stop or asyncio.Event())]
 
 
 def test_a_file_is_heard_from_first_token_to_the_figures(tiny_gguf):

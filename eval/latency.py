@@ -15,11 +15,13 @@ import typer
 
 from distill.core.command import Outcome, command
 from distill.core.errors import BadInput
-from distill.core.jsonl import existing, sha256_of, write_json
+from distill.core.identity import digest_of
+from distill.core.jsonl import existing, write_json
+from distill.core.machine import physical_cores
 from distill.core.records import Dialogue, Turn
 from eval.browser import browser_tables, in_browser
 from eval.held_out import read_dialogues
-from eval.machine import described, load, usable_cores
+from eval.machine import described, load
 from eval.outputs import writable_file
 from eval.performance.figures import by_length, figures, median_of
 from eval.performance.measuring import Plan, Sample
@@ -97,7 +99,7 @@ def place_beside(file: Path) -> Path:
 def refuse_unkept(threads: Sequence[int], profile: str | None) -> None:
     if profile and threads:
         raise BadInput("a device profile says how many threads; leave out --threads or --profile")
-    most = usable_cores()
+    most = physical_cores()
     if threads and max(threads) > most:
         raise BadInput(f"--threads {max(threads)}: this process may use {most} cores; give no more")
 
@@ -136,11 +138,11 @@ def run(
     """Measure first token, tokens per second and memory of a served file."""
     refuse_unkept(threads or [], profile)
     talk = read_dialogues(dialogues, limit, seed) if dialogues else openings()[:limit]
-    sha256 = sha256_of(existing(file))
+    sha256 = digest_of(existing(file))
     out = writable_file(out or place_beside(file))
     plan = Plan(talk, sorted(lengths or LENGTHS), repeats, max_tokens, decode_tokens, seed)
     subject = Subject(file, profile, timeout)
-    wanted: list[int | None] = [*threads] if threads else [None if profile else usable_cores()]
+    wanted: list[int | None] = [*threads] if threads else [None if profile else physical_cores()]
     there = in_browser(file, talk, max_tokens) if browser else []
     before = load()
     found = measured(subject, plan, wanted, loads)

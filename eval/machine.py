@@ -7,7 +7,7 @@ from typing import Any
 
 import psutil
 
-from distill.core.machine import PROC, processor_facts
+from distill.core.machine import PROC, physical_cores, processor_name
 
 KIB = 1024
 
@@ -89,28 +89,14 @@ def load() -> float | None:
     return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
 
 
-def usable_cores() -> int:
-    """Physical cores, and no more than this process may use."""
-    physical = psutil.cpu_count(logical=False) or os.cpu_count() or 1
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else physical
-    return min(physical, allowed)
-
-
-def processor(proc: Path = PROC) -> str:
-    """The processor's own name, where the system tells it."""
-    told = processor_facts(proc)
-    name = told.get("model name") or told.get("Hardware")
-    return name or platform.processor() or platform.machine()
-
-
 def described() -> dict[str, Any]:
     return {
-        "processor": processor(),
+        "processor": processor_name(),
         "architecture": platform.machine(),
         "system": f"{platform.system()} {platform.release()}",
         "physical_cores": psutil.cpu_count(logical=False),
         "logical_cores": psutil.cpu_count(),
-        "usable_cores": usable_cores(),
+        "usable_cores": physical_cores(),
         "memory_bytes": psutil.virtual_memory().total,
         "python": platform.python_version(),
     }

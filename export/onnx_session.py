@@ -14,11 +14,11 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from distill.core.errors import CheckFailed, KindredError
+from distill.core.machine import physical_cores
 from export.session import Session
 from runtime.backends.onnx import Onnx
 from runtime.backends.onnx_graph import Graph
 from runtime.backends.onnx_tokens import TOKENIZER
-from runtime.cores import physical_cores
 
 
 class OnnxSession(Session):

@@ -18,8 +18,8 @@ import llama_cpp
 import numpy as np
 
 from distill.core.errors import CheckFailed
+from distill.core.machine import physical_cores
 from export.native_log import captured, reason
-from runtime.cores import physical_cores
 
 TEXT, FLAG = 3, 2
 FLASH_ATTENTION_OFF = 0

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from distill.core.errors import BadInput, MissingInput, Unavailable
 from distill.core.jsonl import plain_reason
-from runtime.cores import physical_cores
+from distill.core.machine import physical_cores
 
 NAMES = ("phone-4gb", "phone-6gb", "phone-8gb", "laptop")
 LEAST_MB = 256  # the interpreter, the server and an empty cache

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from distill.core.errors import BadInput, KindredError, Unsupported
+from distill.core.machine import physical_cores
 from runtime.artifact import check
 from runtime.backends import Backend, Sampling
-from runtime.cores import physical_cores
 from runtime.engine_batch import Batcher, closed
 from runtime.engine_reply import Chance, Choice, Piece, Reply, Task
 from runtime.sampling import checked, checked_logprobs

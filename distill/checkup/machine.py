@@ -5,14 +5,19 @@ further than to see that it is not empty, and never printed. Nothing is refused.
 """
 
 import os
-import platform
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from distill.checkup.check import Check, verdict
-from distill.core.machine import PROC, installed_browser, processor_facts
+from distill.core.machine import (
+    PROC,
+    installed_browser,
+    physical_cores,
+    processor_facts,
+    processor_name,
+)
 
 GB = 1e9
 WALK_MEMORY_BYTES = 2_000_000_000  # the starter's training peaks at 1.96 GB (docs/benchmarks.md)
@@ -33,11 +38,10 @@ SAME_KEY = {"GEMINI_API_KEY": ("GOOGLE_API_KEY",)}
 def check_processor(proc: Path = PROC) -> Check:
     """Cores that this process may use, and what the processor offers to the kernels."""
     told = processor_facts(proc)
-    name = told.get("model name") or platform.processor() or platform.machine()
     flags = set((told.get("flags") or told.get("Features") or "").split())
     has = " ".join(feature for feature in FEATURES if feature in flags) or "features not known"
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return Check("processor", "ok", f"{name}; {cores} cores usable; {has}")
+    found = f"{processor_name(proc)}; {physical_cores()} cores usable; {has}"
+    return Check("processor", "ok", found)
 
 
 def check_memory(proc: Path = PROC, cgroup: Path = Path("/sys/fs/cgroup")) -> Check:

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from distill.core.machine import physical_cores
 from distill.core.progress import bar, say
 from distill.core.serving import Served, served
-from eval.machine import MemoryWatch, threads_of, usable_cores
+from eval.machine import MemoryWatch, threads_of
 from eval.performance.client import Client, Timed
 from eval.performance.energy import EnergyMeter
 from eval.performance.measuring import (
@@ -70,7 +71,7 @@ def measured(subject: Subject, plan: Plan, threads: Sequence[int | None], loads:
             with opened(subject, wanted, found) as (server, client):
                 progress.advance(task)
                 kept = within(plan, found.context)
-                used = wanted or threads_of(server.pid) or usable_cores()
+                used = wanted or threads_of(server.pid) or physical_cores()
                 meters = Meters(MemoryWatch(server.pid), EnergyMeter())
                 if number == 0:
                     for sample in over_dialogues(client, kept, used, meters):

@@ -19,8 +19,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from distill.core.machine import physical_cores
 from runtime import load
-from runtime.cores import physical_cores
 from runtime.engine import Engine, Reply
 
 SAMPLING: dict[str, Any] = {"temperature": 1.5, "top_k": 40, "top_p": 1.0, "min_p": 0.0}

@@ -29,10 +29,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from distill.core.machine import physical_cores
 from runtime import load
 from runtime.backends import Sampling
 from runtime.backends.llama_cpp_sampling import links
-from runtime.cores import physical_cores
 from runtime.engine import Engine
 from tests.benchmarks.peer_server import peer
 from tests.runtime.serving import Serving

@@ -17,9 +17,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from distill.core.machine import physical_cores
 from distill.core.serving import served
 from eval.machine import load as load_average
-from eval.machine import usable_cores
 from eval.performance.client import Client
 from eval.performance.figures import decode_speed, prefill_speed
 from eval.performance.measuring import WIDE, warmed
@@ -59,7 +59,7 @@ def table(found: dict[tuple[int, str], list[Speeds]], lengths: Sequence[int]) ->
 
 def main(
     file: Path,
-    threads: Annotated[int, typer.Option()] = usable_cores(),
+    threads: Annotated[int, typer.Option()] = physical_cores(),
     rounds: int = 5,
     tokens: int = 128,
 ) -> None:

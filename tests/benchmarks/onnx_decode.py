@@ -21,10 +21,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from distill.core.machine import physical_cores
 from runtime import load
 from runtime.backends import Work
 from runtime.backends.onnx import Onnx
-from runtime.cores import physical_cores
 
 MESSAGES = [{"role": "user", "content": "My sister has not called since we argued. " * 4}]
 Measured = tuple[float, float]  # tokens per second: wall, processor

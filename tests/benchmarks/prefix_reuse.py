@@ -15,8 +15,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from distill.core.machine import physical_cores
 from runtime import load
-from runtime.cores import physical_cores
 from runtime.engine import Engine, Reply
 
 TURNS = 5

@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from runtime.cores import physical_cores
+from distill.core.machine import physical_cores
 from tests.benchmarks.peer_server import peer
 from tests.runtime.serving import Serving
 

@@ -6,8 +6,8 @@ import json
 import pytest
 
 from distill.core.jsonl import sha256_of
+from distill.core.machine import physical_cores
 from eval.latency import place_beside
-from eval.machine import usable_cores
 from tests.eval.pairs import distill, error_line, write_dialogues
 
 QUICK = ["--length", 16, "--length", 48, "--repeats", 2, "--decode-tokens", 6, "--loads", 1]
@@ -69,8 +69,8 @@ def test_what_cannot_be_measured_is_refused(time_it, tmp_path):
     broken.write_bytes(b"not a model")
     assert "did not start" in error_line(time_it(broken))
     assert not time_it.out.exists()
-    many = usable_cores() + 1
-    assert f"may use {usable_cores()} cores" in error_line(time_it(broken, "--threads", many))
+    many = physical_cores() + 1
+    assert f"may use {physical_cores()} cores" in error_line(time_it(broken, "--threads", many))
     both = time_it(broken, "--threads", 1, "--profile", "phone-6gb")
     assert "leave out --threads or --profile" in error_line(both)
     time_it.dialogues.write_text("")

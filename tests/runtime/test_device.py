@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from distill.core.errors import BadInput, MissingInput, Unavailable
-from runtime.cores import physical_cores
+from distill.core.machine import physical_cores
 from runtime.device import NAMES, hold_to, read_profile
 from tests.runtime.serving import Serving
 

@@ -7,10 +7,10 @@ import threading
 import pytest
 
 from distill.core.errors import BadInput, Unsupported
+from distill.core.machine import physical_cores
 from export.checkpoint import open_checkpoint
 from export.f16 import write_f16
 from runtime import load
-from runtime.cores import physical_cores
 from runtime.engine import Engine, PromptTooLong
 from tests.runtime.files import ending_early, greedy
 from tests.runtime.scripted import ScriptedBackend

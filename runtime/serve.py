@@ -18,7 +18,7 @@ import typer
 from distill.core.errors import BadInput
 from distill.core.progress import say
 from runtime.address import address, bound, require_key_off_loopback
-from runtime.guarding.switch import GuardLocale, GuardPolicy, GuardSwitch, guard_for
+from runtime.guarding.switch import GuardPolicy, GuardSwitch, guard_for
 from runtime.limits import Limits
 
 if TYPE_CHECKING:
@@ -26,6 +26,14 @@ if TYPE_CHECKING:
     from runtime.guard import Guard
 
 STOP_S = 5  # for readers that were told to stop, and do not
+BY_LANGUAGE = "auto"
+ReadersLocale = Annotated[
+    str,
+    typer.Option(
+        help="Whose help lines are named, e.g. en-US; the default names no country's, and auto "
+        "those of the language that a reader's browser asks for."
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -35,6 +43,7 @@ class Answering:
     host: str
     api_key: str | None
     guard: "Guard | None"
+    by_language: bool
     limits: Limits
     origins: tuple[str, ...]
     log: bool
@@ -91,7 +100,7 @@ def run(
         Literal["none", "json"], typer.Option(help="One line a request, without message text.")
     ] = "none",
     guard: GuardSwitch = "on",
-    guard_locale: GuardLocale = "default",
+    guard_locale: ReadersLocale = "default",
     guard_policy: GuardPolicy = None,
     json: Annotated[
         bool, typer.Option("--json", help="Print the address as one JSON object.")
@@ -99,10 +108,12 @@ def run(
 ) -> None:
     """Serve a file to OpenAI clients on this machine."""
     require_key_off_loopback(host, api_key)
+    by_language = guard_locale == BY_LANGUAGE
     answering = Answering(
         host=host,
         api_key=api_key,
-        guard=guard_for(guard, guard_locale, guard_policy),
+        guard=guard_for(guard, "default" if by_language else guard_locale, guard_policy),
+        by_language=by_language,
         limits=Limits(
             body_bytes=max_body,
             messages=max_messages,
@@ -182,6 +193,7 @@ def answer(engine: "Engine", listener: socket.socket, ready: str, answering: Ans
         host=answering.host,
         api_key=answering.api_key,
         guard=answering.guard,
+        by_language=answering.by_language,
         limits=answering.limits,
         origins=answering.origins,
         log=answering.log,

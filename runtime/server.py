@@ -22,6 +22,7 @@ from runtime.access import Access
 from runtime.completions import CompletionRequest
 from runtime.engine import Engine, PromptTooLong, Reply
 from runtime.guard import Guard
+from runtime.guarding.languages import speaking
 from runtime.limits import Limits
 from runtime.metrics import CONTENT_TYPE, Metrics
 from runtime.replies import ApiError, Shape
@@ -48,9 +49,10 @@ class Chats:
         guard: Guard | None,
         limits: Limits,
         metrics: Metrics,
+        by_language: bool,
     ) -> None:
         self._engine, self._scheduler, self._guard = engine, scheduler, guard
-        self._limits, self._metrics = limits, metrics
+        self._limits, self._metrics, self._by_language = limits, metrics, by_language
         self._created = int(time.time())
 
     async def answer(self, request: Request) -> Response:
@@ -60,10 +62,10 @@ class Chats:
         asked = read_request(body, KINDS[request.scope["path"]])
         self._require_model(asked.model)
         self._require_within_limits(asked)
-        generation = Generation()
+        generation, guard = Generation(), self._guard_for(request)
         try:
             self._scheduler.require_room()
-            reply, shape = await asyncio.to_thread(self._prepare, asked, generation)
+            reply, shape = await asyncio.to_thread(self._prepare, asked, generation, guard)
             self._scheduler.admit(generation, reply)
         except QueueFull as full:
             headers = {"Retry-After": str(full.retry_after_s)}
@@ -78,12 +80,20 @@ class Chats:
         )  # fmt: skip
         return EventStream(turn) if asked.stream else await turn.whole(request)
 
-    def _prepare(self, asked: Asked, generation: Generation) -> tuple[Reply, Shape]:
+    def _guard_for(self, request: Request) -> Guard | None:
+        """The guard, with the help lines of the reader's country where that was asked for."""
+        if self._guard and self._by_language:
+            return speaking(self._guard, request.headers.get("accept-language", ""))
+        return self._guard
+
+    def _prepare(
+        self, asked: Asked, generation: Generation, guard: Guard | None
+    ) -> tuple[Reply, Shape]:
         options = asked.options() | {"max_tokens": asked.limit() or self._limits.tokens}
-        prompt = asked.prompted(self._guard)
+        prompt = asked.prompted(guard)
         reply = self._engine.chat(prompt, cancelled=generation.cancelled, **options)
         # Only now: what fits the context is never too long for the guard.
-        checked = self._guard.check_conversation(asked.said()) if self._guard else None
+        checked = guard.check_conversation(asked.said()) if guard else None
         return reply, asked.shape(self._engine.name, checked)
 
     def _require_model(self, name: str) -> None:
@@ -189,14 +199,18 @@ def application(
     host: str,
     api_key: str | None = None,
     guard: Guard | None,
+    by_language: bool = False,
     limits: Limits = Limits(),
     origins: tuple[str, ...] = (),
     log: bool = False,
 ) -> Application:
-    """The ASGI application; with `log` every answer is one JSON line on standard error."""
+    """The ASGI application; with `log` every answer is one JSON line on standard error.
+
+    With `by_language` the guard names the help lines of a request's `Accept-Language`.
+    """
     scheduler = Scheduler(limits.queue, engine.parallel)
     metrics = Metrics(scheduler.active)
-    chats = Chats(engine, scheduler, guard, limits, metrics)
+    chats = Chats(engine, scheduler, guard, limits, metrics, by_language)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

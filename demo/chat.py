@@ -19,7 +19,8 @@ from demo.files import chosen, names
 from demo.page import Opened, page
 from demo.start import import_gradio
 from demo.web import HOST, application, listener, serve
-from distill.core.jsonl import digest_text, sha256_of
+from distill.core.identity import digest_of
+from distill.core.jsonl import digest_text
 from distill.core.progress import say
 from distill.core.serving import Served, served
 
@@ -66,7 +67,7 @@ def run(
     files = chosen(artifacts or [])
     listening = listener(port)
     url = f"http://{HOST}:{listening.getsockname()[1]}"
-    pair = [Candidate(*one) for one in zip(names(files), map(sha256_of, files), strict=True)]
+    pair = [Candidate(*one) for one in zip(names(files), map(digest_of, files), strict=True)]
     if not json:
         say(f"opening {' and '.join(map(str, files))}")
 

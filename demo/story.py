@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from distill.core.errors import KindredError
+from distill.core.identity import own_files, stated_digest
 from distill.core.jsonl import read_json
 from distill.core.manifest import ArtifactManifest, manifest_path, read_manifest
 
@@ -44,7 +45,7 @@ class Source:
     def sha256(self) -> str | None:
         if self.manifest is None:
             return None
-        return next((f.sha256 for f in self.manifest.files if f.path == self.file.name), None)
+        return stated_digest(self.manifest, self.file.name)
 
 
 def open_source(file: Path) -> Source:
@@ -72,7 +73,7 @@ def the_file(source: Source) -> Section:
     if source.manifest is None:
         return Section(title, absent=f"{manifest_path(source.file)} is not there.")
     held = source.manifest.quantization
-    size = sum(file.size_bytes for file in source.manifest.files)
+    size = sum(file.size_bytes for file in own_files(source.manifest, source.file.name))
     fallback = ", ".join(map(str, held.get("fallback") or [])) or "none"
     rows = [
         ("name", source.file.name),

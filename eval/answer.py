@@ -1,9 +1,9 @@
 """Ask a candidate for a reply to every held-out dialogue.
 
-In: a candidate (exported file, checkpoint folder, or endpoint) and dialogues. Out: answers, one
-a line, in the dialogues' order, and figures of them. Answers are kept beside the output as they
-come, so a killed run asks only for what is missing. Greedy unless --temperature says otherwise:
-two runs of one file then give the same answers.
+In: a candidate (exported file or ONNX folder, checkpoint folder, endpoint) and dialogues. Out:
+answers, one a line, in the dialogues' order, and figures of them. Answers are kept beside the
+output as they come, so a killed run asks only for what is missing. Greedy unless --temperature says
+otherwise: two runs of one artifact then give the same answers.
 """
 
 import statistics
@@ -86,9 +86,17 @@ def table(data: dict[str, Any]) -> Table:
     return shown
 
 
+def called_by(path: Path) -> str:
+    """A file's name without its ending, or a folder's whole name, which may hold dots."""
+    path = path.absolute()
+    return path.name if path.is_dir() else path.stem
+
+
 @command
 def run(
-    candidate: Annotated[str, typer.Argument(help="Exported file, checkpoint folder, or URL.")],
+    candidate: Annotated[
+        str, typer.Argument(help="Exported file or ONNX folder, checkpoint, or URL.")
+    ],
     dialogues: Annotated[Path, typer.Option(help="Held-out dialogues (sets/test.jsonl).")],
     out: Annotated[Path, typer.Option(help="File of answers to write (.jsonl).")],
     name: Annotated[
@@ -112,7 +120,7 @@ def run(
     """Ask a candidate for a reply to every held-out dialogue; a killed run continues."""
     held_out = read_dialogues(dialogues, limit, seed)
     writable_file(out)
-    called = name or model or Path(candidate).stem
+    called = name or model or called_by(Path(candidate))
     options = CandidateOptions(model, concurrency, threads, timeout, retries)
     with open_candidate(candidate, options) as opened:
         answers = collect(opened, called, held_out, Sampling(max_tokens, temperature, seed), out)

@@ -7,9 +7,9 @@ In: paths. Out: validated records, digests. Refused: broken lines, all of them n
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -144,14 +144,16 @@ def existing(path: Path) -> Path:
 def sha256_of(path: Path) -> str:
     """Digest of a file, or of a folder's files in name order."""
     if path.is_dir():
-        inner = "".join(
-            f"{f.relative_to(path)}:{sha256_of(f)}\n"
-            for f in sorted(path.rglob("*"))
-            if f.is_file()
-        )
-        return hashlib.sha256(inner.encode()).hexdigest()
+        inside = (f for f in path.rglob("*") if f.is_file())
+        return folder_digest({f.relative_to(path).as_posix(): sha256_of(f) for f in inside})
     with existing(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def folder_digest(inside: Mapping[str, str]) -> str:
+    """Digest of a folder from the digests of its files, by their names in it."""
+    names = sorted(inside, key=PurePosixPath)
+    return digest_text("".join(f"{name}:{inside[name]}\n" for name in names))
 
 
 def digest_text(text: str) -> str:

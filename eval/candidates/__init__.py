@@ -1,4 +1,4 @@
-"""Who answers: an exported file, a checkpoint folder, or an endpoint; one kind a file.
+"""Who answers: an exported artifact, a checkpoint folder, or an endpoint; one kind a file.
 
 In: what the command line names. Out: a `Candidate` that answers dialogues for as long as it is
 open. Refused: what is none of the kinds (Unsupported), what is not there (MissingInput).
@@ -21,6 +21,7 @@ CANDIDATES: Mapping[str, str] = {
     "endpoint": "eval.candidates.endpoint",
 }
 CHECKPOINT_MARKS = ("config.json", "adapter_config.json")
+ONNX_MARK = "genai_config.json"
 
 
 @dataclass(frozen=True)
@@ -56,17 +57,22 @@ def kind_of(name: str) -> str:
     path = Path(name)
     if not path.exists():
         raise MissingInput(
-            f"{name} does not exist; a candidate is an exported file, a checkpoint folder, or a "
-            "URL like http://127.0.0.1:8080/v1"
+            f"{name} does not exist; a candidate is an exported file or ONNX folder, a checkpoint "
+            "folder, or a URL like http://127.0.0.1:8080/v1"
         )
-    if path.is_file():
+    if path.is_file() or is_onnx(path):
         return "artifact"
     if any((path / mark).exists() for mark in CHECKPOINT_MARKS):
         return "checkpoint"
     raise Unsupported(
-        f"{name} is a folder without {' or '.join(CHECKPOINT_MARKS)}; give an exported file or a "
-        "checkpoint folder"
+        f"{name} is a folder without {', '.join(CHECKPOINT_MARKS)} or {ONNX_MARK}; give an "
+        "exported file, a checkpoint folder, or an ONNX folder"
     )
+
+
+def is_onnx(path: Path) -> bool:
+    """Whether a folder is one that `distill export onnx` writes."""
+    return (path / ONNX_MARK).is_file()
 
 
 def open_candidate(

@@ -1,6 +1,6 @@
-"""An exported file, answered by the very server that a device would run.
+"""An exported file or ONNX folder, answered by the very server that a device would run.
 
-The runtime is a child process and is spoken to over HTTP; its digest is that of the file.
+The runtime is a child process and is spoken to over HTTP; its digest is that of the artifact.
 """
 
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from distill.core.chat import OpenAIChat
-from distill.core.jsonl import sha256_of
+from distill.core.identity import digest_of
 from distill.core.serving import served
 from eval.candidates import Candidate, CandidateOptions
 from eval.candidates.endpoint import ChatCandidate
@@ -19,7 +19,7 @@ AT_ONCE = 1  # a phone answers one person
 @contextmanager
 def opened(name: str, options: CandidateOptions) -> Iterator[Candidate]:
     path = Path(name)
-    digest = sha256_of(path)
+    digest = digest_of(path)
     with served(path, threads=options.threads) as server:
         chat = OpenAIChat(
             server.model,

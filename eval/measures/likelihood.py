@@ -22,7 +22,7 @@ from distill.core.errors import BadInput, MissingExtra, Unsupported
 from distill.core.jsonl import sha256_of
 from distill.core.records import Dialogue
 from distill.core.serving import served
-from eval.candidates import CandidateOptions, kind_of
+from eval.candidates import CandidateOptions, is_onnx, kind_of
 
 Likelihood = Callable[[Dialogue, str], tuple[float, int]]
 LONGEST = 4096
@@ -30,10 +30,10 @@ LONGEST = 4096
 
 def opened_likelihood(student: str) -> AbstractContextManager[tuple[str, Likelihood]]:
     """The digest of a student and its likelihood, for as long as the block lasts."""
-    kind = "onnx" if (Path(student) / "genai_config.json").exists() else kind_of(student)
+    kind = kind_of(student)
     if kind == "checkpoint":
         return of_checkpoint(student)
-    if kind == "artifact":
+    if kind == "artifact" and not is_onnx(Path(student)):
         return of_file(Path(student))
     raise Unsupported(
         f"{student} tells no probabilities of a given text; give --student a checkpoint folder or "

@@ -12,7 +12,7 @@ from eval.pages.wording import NOT_MEASURED, NOT_RECORDED, count, percent, plain
 
 PASSED, FAILED = "passed", "failed"
 NO_LIMIT = "none"
-KNOWN_QUANTIZATION = ("type", "bits_per_weight", "fallback")
+KNOWN_QUANTIZATION = ("type", "format", "bits_per_weight", "fallback", "size_bytes", "tensors")
 NAMES = {
     "nominal_bits_per_weight": "nominal bits per weight",
     "file_bits_per_weight": "bits per weight, whole file",
@@ -35,7 +35,7 @@ def artifact_section(found: Evidence) -> Section:
         "file",
         title,
         headlines=[
-            Headline(size(artifact.size_bytes), "size of the file"),
+            Headline(size(artifact.size_bytes), f"size of the {artifact.noun}"),
             Headline(f"{bits:.2f}" if bits else NOT_MEASURED, "effective bits per weight"),
             Headline(gate_result(artifact), "parity gate against the trained student"),
         ],
@@ -73,19 +73,26 @@ def gate_said(artifact: Artifact) -> list[str]:
 
 def file_table(artifact: Artifact) -> Table:
     held = artifact.manifest.quantization
-    fallback = held.get("fallback")
-    fell = NOT_MEASURED if fallback is None else plain(fallback)
     rows = [
         ("sha256", artifact.sha256),
         ("size", f"{size(artifact.size_bytes)} ({artifact.size_bytes:,} bytes)"),
         ("type", plain(held.get("type", "not stated"))),
         ("effective bits per weight", number_of(held.get("bits_per_weight"))),
-        ("tensors that fell back to another type", fell),
+        *fallback_row(artifact),
     ]
     for name, value in held.items():
         if name not in KNOWN_QUANTIZATION:
             rows.append((NAMES.get(name, name.replace("_", " ")), described(name, value)))
-    return Table("What the file holds", ("what", "value"), rows)
+    return Table(f"What the {artifact.noun} holds", ("what", "value"), rows)
+
+
+def fallback_row(artifact: Artifact) -> list[tuple[str, str]]:
+    """Only llama.cpp gives a tensor another type than the one asked for."""
+    if artifact.format != "gguf":
+        return []
+    fallback = artifact.manifest.quantization.get("fallback")
+    fell = NOT_MEASURED if fallback is None else plain(fallback)
+    return [("tensors that fell back to another type", fell)]
 
 
 def described(name: str, value: Any) -> str:

@@ -1,9 +1,9 @@
-"""What a run folder knows of one file.
+"""What a run folder knows of one file or ONNX folder.
 
 In: a run folder, each part of it optional. Out: `Evidence`, not yet checked to belong together
 (`eval.pages.joining` does that). Refused: a folder that holds nothing to report (MissingInput),
-several files to choose from, two answer files of one candidate (BadInput), a file that differs
-from its manifest (CheckFailed).
+several artifacts to choose from, two answer files of one candidate (BadInput), an artifact that
+differs from its manifest (CheckFailed).
 """
 
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from distill.core.errors import BadInput, CheckFailed, MissingInput
+from distill.core.identity import own_files, stated_digest
 from distill.core.jsonl import read_json, read_jsonl
 from distill.core.manifest import ArtifactManifest, check_files, read_manifest
 from distill.core.records import Dialogue, Judgement
@@ -22,12 +23,20 @@ STUDENT, BASE = "student", "base"
 
 @dataclass(frozen=True)
 class Artifact:
-    """The file that the report is about."""
+    """The file or ONNX folder that the report is about."""
 
     path: Path
     sha256: str
     size_bytes: int
     manifest: ArtifactManifest
+
+    @property
+    def format(self) -> str:
+        return str(self.manifest.quantization.get("format", "gguf"))
+
+    @property
+    def noun(self) -> str:
+        return "folder" if self.format == "onnx" else "file"
 
 
 @dataclass(frozen=True)
@@ -69,7 +78,7 @@ class Evidence:
 
 
 def read_evidence(folder: Path, wanted: str | None = None) -> Evidence:
-    """Read what lies in `folder`; `wanted` names the file when `edge/` holds several."""
+    """Read what lies in `folder`; `wanted` names the artifact when `edge/` has several."""
     if not folder.is_dir():
         raise MissingInput(
             f"{folder} is no folder; give the folder of a run, as in runs/quickstart"
@@ -148,27 +157,32 @@ def find_artifact(folder: Path, wanted: str | None) -> Artifact | None:
     """The student's file: the one asked for, the only one there, or the one named for it."""
     names = sorted(path.name.removesuffix(SUFFIX) for path in folder.glob(f"*{SUFFIX}"))
     if wanted is not None:
-        if wanted not in names:
+        name = Path(wanted).name
+        here = Path(wanted) == Path(name) or Path(wanted).resolve() == (folder / name).resolve()
+        if name not in names or not here:
             there = ", ".join(names) or "none"
-            raise MissingInput(f"{folder / (wanted + SUFFIX)} does not exist; there are: {there}")
-        return artifact_at(folder / wanted)
+            raise MissingInput(
+                f"{folder} holds no artifact {wanted} with a manifest; there are: {there}"
+            )
+        return artifact_at(folder / name)
     mine = [name for name in names if name.startswith(f"{STUDENT}-")]
     choice = mine or names
     if len(choice) > 1:
         raise BadInput(
-            f"{folder} holds {len(choice)} files ({', '.join(choice)}), and a report is about "
+            f"{folder} holds {len(choice)} artifacts ({', '.join(choice)}), and a report is about "
             f"one; choose it with: --artifact {choice[0]}"
         )
     return artifact_at(folder / choice[0]) if choice else None
 
 
 def artifact_at(path: Path) -> Artifact:
-    """What the manifest says; the file itself is checked where it still lies beside it."""
+    """What the manifest says; the artifact itself is checked where it still lies beside it."""
     manifest = check_files(path) if path.exists() else read_manifest(path)
-    for file in manifest.files:
-        if file.path == path.name:
-            return Artifact(path, file.sha256, file.size_bytes, manifest)
-    raise CheckFailed(
-        f"{path}{SUFFIX} does not name {path.name}; export it again with: "
-        f"distill export gguf {manifest.student} --bits 4"
-    )
+    sha256 = stated_digest(manifest, path.name)
+    if sha256 is None:
+        raise CheckFailed(
+            f"{path}{SUFFIX} does not name {path.name}; export it again with: "
+            f"distill export gguf {manifest.student} --bits 4"
+        )
+    size_bytes = sum(file.size_bytes for file in own_files(manifest, path.name))
+    return Artifact(path, sha256, size_bytes, manifest)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from distill.core.errors import CheckFailed
+from distill.core.identity import stated_digest
 from distill.core.jsonl import sha256_of
 from distill.core.manifest import read_manifest
 from eval.held_out import AnswerFile
@@ -109,16 +110,13 @@ def same_texts(source: Path, measured: str | None, side: AnswerFile, again: str)
 def same_base(found: Evidence, base: AnswerFile) -> None:
     """Where the compared file was exported here too, its answers are of that export."""
     exports = sorted((found.folder / "edge").glob(f"{base.candidate}-*{SUFFIX}"))
-    digests = {
-        file.sha256
-        for path in exports
-        for file in read_manifest(path.with_name(path.name.removesuffix(SUFFIX))).files
-    }
+    names = [path.name.removesuffix(SUFFIX) for path in exports]
+    digests = [stated_digest(read_manifest(found.folder / "edge" / n), n) or "" for n in names]
     if digests and base.artifact_sha256 not in digests:
-        name = exports[0].name.removesuffix(SUFFIX)
+        name = names[0]
         raise CheckFailed(
             f"{base.path} does not belong to {found.folder / 'edge' / name} "
-            f"({stated(base.artifact_sha256)}, expected {min(digests)[:8]}...); answer again with: "
+            f"({stated(base.artifact_sha256)}, expected {digests[0][:8]}...); answer again with: "
             f"distill eval answer {found.folder / 'edge' / name} --name {base.candidate} "
             f"--dialogues {found.folder / 'sets/test.jsonl'} --out {base.path}"
         )
@@ -135,7 +133,8 @@ def same_training(found: Evidence) -> None:
             raise CheckFailed(
                 f"{found.artifact.path} was made from another {what} than "
                 f"{found.folder / 'student'}, which was trained again since; export it with: "
-                f"distill export gguf {found.folder / 'student'} --out {found.artifact.path}"
+                f"distill export {found.artifact.format} {found.folder / 'student'} "
+                f"--out {found.artifact.path}"
             )
 
 

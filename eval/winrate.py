@@ -34,7 +34,6 @@ from eval.outputs import writable_folder
 from eval.panel import agreement, panel_outcomes
 from eval.replies import mean_words, words
 from eval.statistics import (
-    RESAMPLES,
     Tally,
     detectable,
     finding,
@@ -154,7 +153,6 @@ def result_of(
         "first_position_won": first_position_share(judged.judgements),
         "candidates": {a.candidate: described(a), b.candidate: described(b)},
         "seed": seed,
-        "resamples": RESAMPLES,
     }
 
 

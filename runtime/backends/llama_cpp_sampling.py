@@ -1,4 +1,4 @@
-"""llama.cpp's own samplers, chained in the order that `Sampling` tells.
+"""llama.cpp's own samplers after our penalties, in the order that `Sampling` tells.
 
 In: a context and a `Sampling`. Out: a `Sampler`. Refused: a grammar or schema that cannot be used
 (BadInput).
@@ -9,10 +9,12 @@ from typing import Any
 
 import llama_cpp.llama_cpp as native
 import numpy as np
+from numpy.typing import NDArray
 
 from distill.core.errors import BadInput
-from runtime.backends import PENALTY_TOKENS, Sampling
+from runtime.backends import Sampling
 from runtime.backends.llama_cpp_grammar import ROOT, checked, grammar_of
+from runtime.penalties import Penalties
 
 GREEDY_BELOW = 1e-6  # logits divided by less would overflow
 CANDIDATE = np.dtype([("token", np.int32), ("logit", np.float32), ("chance", np.float32)])
@@ -25,10 +27,11 @@ class NativeSampler:
         self._context, self._places, self._end = context, places, end
         self._model = native.llama_get_model(context)
         self._vocab = native.llama_model_get_vocab(self._model)
+        self._size = native.llama_vocab_n_tokens(self._vocab)
         self._grammar = self._new_grammar(sampling)
+        self._penalties = Penalties(sampling)
         self._chain = native.llama_sampler_chain_init(native.llama_sampler_chain_default_params())
-        remembered = native.llama_n_ctx(context)
-        for link in links(native.llama_vocab_n_tokens(self._vocab), remembered, sampling):
+        for link in links(sampling):
             native.llama_sampler_chain_add(self._chain, link)
 
     def _new_grammar(self, sampling: Sampling) -> Any:
@@ -42,25 +45,30 @@ class NativeSampler:
         made = native.llama_sampler_init_grammar(self._vocab, text.encode(), ROOT.encode())
         if not made:
             raise BadInput("the grammar cannot be used: llama.cpp finds a rule that begins itself")
-        size = native.llama_vocab_n_tokens(self._vocab)
-        self._candidates = np.zeros(size, CANDIDATE)
-        self._tokens = np.arange(size, dtype=np.int32)
+        self._candidates = np.zeros(self._size, CANDIDATE)
+        self._tokens = np.arange(self._size, dtype=np.int32)
         return made
 
     def next(self, row: int) -> int:
         place = self._places[row]
-        if self._grammar is None:
+        if self._penalties.none and self._grammar is None:
             return int(native.llama_sampler_sample(self._chain, self._context, place))
-        return self._within_grammar(place)
-
-    def _within_grammar(self, place: int) -> int:
-        size = len(self._tokens)
         pointer = native.llama_get_logits_ith(self._context, place)
+        logits_V = np.ctypeslib.as_array(pointer, (self._size,))
+        with self._penalties.applied(logits_V):
+            if self._grammar is None:
+                token = int(native.llama_sampler_sample(self._chain, self._context, place))
+            else:
+                token = self._within_grammar(logits_V)
+        self._penalties.remember(token)
+        return token
+
+    def _within_grammar(self, logits_V: NDArray[np.float32]) -> int:
         candidates = self._candidates
         candidates["token"] = self._tokens
-        candidates["logit"] = np.ctypeslib.as_array(pointer, (size,))
+        candidates["logit"] = logits_V
         data = candidates.ctypes.data_as(native.llama_token_data_p)
-        array = native.llama_token_data_array(data, size, -1, False)
+        array = native.llama_token_data_array(data, self._size, -1, False)
         native.llama_sampler_apply(self._grammar, ctypes.byref(array))
         if not np.isfinite(candidates["logit"]).any():
             return self._end  # accepting a token that does not fit would abort the process
@@ -78,22 +86,11 @@ class NativeSampler:
         self._chain = self._grammar = None
 
 
-def links(vocabulary: int, remembered: int, sampling: Sampling) -> list[Any]:
+def links(sampling: Sampling) -> list[Any]:
+    """What follows the penalties: cuts and the draw."""
     found = []
-    if sampling.logit_bias:
-        pairs = [native.llama_logit_bias(*pair) for pair in sampling.logit_bias.items()]
-        biases = (native.llama_logit_bias * len(pairs))(*pairs)
-        found.append(native.llama_sampler_init_logit_bias(vocabulary, len(pairs), biases))
-    if sampling.repetition_penalty != 1:
-        penalty = sampling.repetition_penalty
-        found.append(
-            native.llama_sampler_init_penalties(vocabulary, PENALTY_TOKENS, penalty, 0.0, 0.0)
-        )
-    often, once = sampling.frequency_penalty, sampling.presence_penalty
-    if often or once:
-        found.append(native.llama_sampler_init_penalties(vocabulary, remembered, 1.0, often, once))
     if sampling.temperature < GREEDY_BELOW:
-        return [*found, native.llama_sampler_init_greedy()]
+        return [native.llama_sampler_init_greedy()]
     if sampling.top_k > 0:
         found.append(native.llama_sampler_init_top_k(sampling.top_k))
     if sampling.top_p < 1:

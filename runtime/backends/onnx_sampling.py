@@ -3,14 +3,14 @@
 In: logits `[V]` and a `Sampling`. Out: a token. Refused: a grammar or schema (Unsupported).
 """
 
-from collections import Counter, deque
 from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from distill.core.errors import Unsupported
-from runtime.backends import PENALTY_TOKENS, Sampling
+from runtime.backends import Sampling
+from runtime.penalties import Penalties
 
 GREEDY_BELOW = 1e-6  # logits divided by less would overflow
 Logits = NDArray[np.float32]
@@ -24,44 +24,23 @@ class NumpySampler:
             raise Unsupported("an ONNX folder is run without grammars and schemas; use a GGUF file")
         self._logits, self._sampling = logits, sampling
         self._random = np.random.default_rng(sampling.seed & 0xFFFFFFFF)
-        self._recent: deque[int] = deque(maxlen=PENALTY_TOKENS)
-        self._counts: Counter[int] = Counter()
+        self._penalties = Penalties(sampling)
 
     def next(self, row: int) -> int:
         """Choose by the logits of item `row` of the last pass, and remember the choice."""
-        token = self._choose(self._logits(row))
-        self._recent.append(token)
-        self._counts[token] += 1
+        logits_V = self._logits(row)
+        with self._penalties.applied(logits_V):
+            token = self._choose(logits_V)
+        self._penalties.remember(token)
         return token
 
     def _choose(self, logits_V: Logits) -> int:
-        logits_V = self._penalized(logits_V)
         if self._sampling.temperature < GREEDY_BELOW:
             return int(logits_V.argmax())
         tokens, logits = candidates(logits_V, self._sampling)
         chances = softmax(logits / self._sampling.temperature).cumsum()
         drawn = np.searchsorted(chances, self._random.random() * chances[-1], side="right")
         return int(tokens[min(drawn, len(tokens) - 1)])
-
-    def _penalized(self, logits_V: Logits) -> Logits:
-        """A copy with biases and penalties, or the logits themselves where there are none."""
-        wanted = self._sampling
-        often, once = wanted.frequency_penalty, wanted.presence_penalty
-        repeated = wanted.repetition_penalty != 1 and self._recent
-        if not (wanted.logit_bias or repeated or ((often or once) and self._counts)):
-            return logits_V
-        logits_V = logits_V.copy()
-        for token, bias in wanted.logit_bias.items():
-            logits_V[token] += bias
-        if repeated:
-            used = np.unique(self._recent)
-            values = logits_V[used]
-            penalty = np.float32(wanted.repetition_penalty)
-            logits_V[used] = np.where(values > 0, values / penalty, values * penalty)
-        if often or once:
-            for token, count in self._counts.items():
-                logits_V[token] -= often * count + once
-        return logits_V
 
     def close(self) -> None:
         """Nothing to free."""

@@ -37,7 +37,14 @@ from runtime.engine import Engine
 from tests.benchmarks.peer_server import peer
 from tests.runtime.serving import Serving
 
-SAMPLING: dict[str, Any] = {"temperature": 1.5, "top_k": 40, "top_p": 1.0, "min_p": 0.0}
+# Without a penalty, which the file would recommend to our engine alone.
+SAMPLING: dict[str, Any] = {
+    "temperature": 1.5,
+    "top_k": 40,
+    "top_p": 1.0,
+    "min_p": 0.0,
+    "repetition_penalty": 1.0,
+}
 SENTENCE = "My sister has not called since we argued about the house, and I keep thinking of it. "
 RATIOS = {"engine": "loop", "engine, full": "loop", "server": "llama_cpp.server"}
 CONTEXT = 1024
@@ -94,8 +101,11 @@ class Loop:
     def __call__(self, messages: list[dict[str, str]], seed: int, limit: int) -> Speed:
         ids = self.engine.prompt_ids(messages)
         chain = native.llama_sampler_chain_init(native.llama_sampler_chain_default_params())
-        sampling = Sampling(**SAMPLING, seed=seed, logit_bias=endless(self.engine))
-        for link in links(self.engine.backend.vocabulary, 64, sampling):
+        pairs = [native.llama_logit_bias(*pair) for pair in endless(self.engine).items()]
+        biases = (native.llama_logit_bias * len(pairs))(*pairs)
+        size = self.engine.backend.vocabulary
+        forbids = native.llama_sampler_init_logit_bias(size, len(pairs), biases)
+        for link in (forbids, *links(Sampling(**SAMPLING, seed=seed))):
             native.llama_sampler_chain_add(chain, link)
         started = first = last = now()
         native.llama_memory_clear(native.llama_get_memory(self.context), False)

@@ -2,11 +2,11 @@
 
 In: a checkpoint, bits, parts that keep 8 bits. Out: a folder with graph, weights, tokenizer,
 template and genai_config.json. Refused: an architecture outside the table, a head width that the
-attention kernel cannot run, and whatever else the builder does not take (Unsupported).
+attention kernel cannot run, positions that the builder stretches wrong, and whatever else it does
+not take (Unsupported).
 """
 
 import importlib.util
-import math
 import os
 import shutil
 import subprocess
@@ -16,16 +16,18 @@ from typing import Any
 
 from distill.core.errors import MissingExtra, Unsupported
 from distill.core.jsonl import read_json, write_json
+from export.architectures import decoder, phi3
 from export.checkpoint import Checkpoint
 from export.onnx_weights import Mixture, narrow
 from runtime.backends.onnx_graph import CONFIG
 
 # Each was compared with torch, whole and token by token.
-KNOWN = ("llama", "mistral", "qwen2", "qwen3", "gemma", "smollm3", "granite")
+KNOWN = (
+    *("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text"),
+    *("phi3", "smollm3", "olmo2", "granite"),
+)
 HEAD_MULTIPLE = 16
-BUILDER = "onnxruntime_genai.models.builder"
-# Its float16 computes in float16, and its quantizer knows nothing of what each weight matters.
-PRECISION = "fp32"
+BUILDER = "export.onnx_graph"
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
 
 
@@ -48,25 +50,16 @@ def refuse_unknown(checkpoint: Checkpoint) -> None:
             f"{checkpoint.folder} is of architecture '{config.model_type}', which the ONNX export "
             f"does not know; it knows: {', '.join(KNOWN)}; GGUF may take it: distill export gguf"
         )
-    window = getattr(config, "sliding_window", None) or math.inf
-    used = getattr(config, "use_sliding_window", True)
-    if used and window < config.max_position_embeddings:
+    if decoder.rope(config).get("rope_type") == "yarn":
         raise Unsupported(
-            f"{checkpoint.folder} attends to the last {window} tokens only (sliding_window), which "
-            "the builder leaves out; write a GGUF file: distill export gguf"
+            f"{checkpoint.folder} stretches its positions by YaRN, which the builder computes "
+            "otherwise than transformers; write a GGUF file: distill export gguf"
         )
-    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    width = decoder.head_width(config)
     if width % HEAD_MULTIPLE:
         raise Unsupported(
             f"{checkpoint.folder} has attention heads of width {width}; onnxruntime runs multiples "
             f"of {HEAD_MULTIPLE} only; write a GGUF file: distill export gguf"
-        )
-    heads, hidden = config.num_attention_heads, config.hidden_size
-    if width * heads != hidden:
-        raise Unsupported(
-            f"{checkpoint.folder} has {heads} attention heads of width {width} and hidden_size "
-            f"{hidden}, which is not their product; the builder's graph computes such students "
-            "wrong: write a GGUF file: distill export gguf"
         )
 
 
@@ -89,9 +82,7 @@ def run_builder(checkpoint: Checkpoint, source: Path, folder: Path, scratch: Pat
             "onnx needs the extra 'onnx' (onnxruntime_genai not installed); "
             "install it with: pip install 'kindred-slm[onnx]'"
         )
-    line = [sys.executable, "-W", "ignore", "-m", BUILDER, "-i", str(source)]
-    line += ["-o", str(folder), "-c", str(scratch), "-e", "cpu", "-p", PRECISION]
-    line += ["--extra_options", "hf_token=false"]
+    line = [sys.executable, "-W", "ignore", "-m", BUILDER, *map(str, (source, folder, scratch))]
     environment = os.environ | OFFLINE
     done = subprocess.run(line, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
@@ -107,10 +98,14 @@ def reason_of(stderr: str) -> str:
 
 
 def complete_config(checkpoint: Checkpoint, path: Path) -> None:
-    """What genai_config.json needs beside the graph: where replies end, the penalty that fits."""
+    """What genai_config.json needs beside the graph: ends, the penalty that fits, the context."""
     config: dict[str, Any] = read_json(path)
     ends = checkpoint.end_tokens()
     config["model"]["eos_token_id"] = ends if len(ends) > 1 else ends[0]
     if penalty := checkpoint.setting("repetition_penalty"):
         config["search"]["repetition_penalty"] = float(penalty)
+    if decoder.rope(checkpoint.config).get("rope_type") == "longrope":
+        # Beyond, other factors hold for all positions, and the cache was written with these.
+        longest = phi3.original(checkpoint.config)
+        config["model"]["context_length"] = config["search"]["max_length"] = longest
     write_json(path, config)

@@ -72,7 +72,7 @@ def read_back(folder: Path, bits: int, parameters: int) -> Quantized:
     refuse_no_operation(folder, bits, len(wide), layers)
     by_class: Counter[str] = Counter()
     for name, tensor in tensors.items():
-        if name not in TABLES:
+        if not name.startswith(TABLES):
             by_class[class_of(name)] += bits_of(tensor) // 8
     return Quantized(
         type=f"ONNX-{'F16' if bits == 16 else f'INT{bits}'}",

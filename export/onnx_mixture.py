@@ -18,6 +18,8 @@ from export.onnx_weights import Mixture, unit_of
 MORE_BITS = 0.75
 # The error of rounding falls with the square of the step.
 INT8_SHARE = (15 / 254) ** 2
+# Phi-3 stores two parts as one matrix, and the graph has both.
+HALVES = {"gate_up": ("gate", "up")}
 
 
 def mixture_of(checkpoint: Checkpoint, importance: Importance) -> Mixture:
@@ -26,7 +28,17 @@ def mixture_of(checkpoint: Checkpoint, importance: Importance) -> Mixture:
     weights = sum(price["INT4"].size_bytes for price in prices.values()) * 8 / INT4_BITS
     limit = int((INT4_BITS + MORE_BITS) * weights / 8)
     chosen = allocated(prices, limit)
-    return Mixture({unit for unit, kind in chosen.items() if kind == "INT8"}, inputs)
+    wide = [unit for unit, kind in chosen.items() if kind == "INT8"]
+    return Mixture(
+        {part for unit in wide for part in parts_of(unit)},
+        {part: found for unit, found in inputs.items() for part in parts_of(unit)},
+    )
+
+
+def parts_of(unit: str) -> list[str]:
+    """The units of the graph that a unit of the checkpoint becomes."""
+    head, _, own = unit.rpartition(" ")
+    return [f"{head} {half}" for half in HALVES[own]] if own in HALVES else [unit]
 
 
 def prices_of(

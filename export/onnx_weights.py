@@ -28,7 +28,7 @@ LINEAR, LOOK_UP = "MatMulNBits", "GatherBlockQuantized"
 TABLES = ("cos_cache", "sin_cache")
 EXTERNAL_BYTES = 1024  # small constants stay inside the graph
 INT8_ACTIVATIONS = 4  # onnxruntime's accuracy level
-LAYER = re.compile(r"layers\.(\d+)\W.*?([a-z]+)_proj")
+LAYER = re.compile(r"layers\.(\d+)\W.*?((?:gate_)?[a-z]+)_proj")
 # The builder makes one matrix of the three where it can.
 FUSED = dict.fromkeys(("q", "k", "v"), "qkv")
 HEAD_UNIT = "head"
@@ -79,7 +79,7 @@ def matrices(graph: Any) -> Iterator[Any]:
     """Float32 weights with two dimensions."""
     for tensor in graph.initializer:
         wide = tensor.data_type == onnx.TensorProto.FLOAT and len(tensor.dims) == 2
-        if wide and tensor.name not in TABLES:
+        if wide and not tensor.name.startswith(TABLES):
             yield tensor
 
 

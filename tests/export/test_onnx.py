@@ -129,9 +129,9 @@ def test_verify_finds_a_changed_calibration_text(exported, tmp_path):
 
 @pytest.fixture(scope="module")
 def graph(tmp_path_factory):
-    """A student with norms of queries and keys and a head of its own, and its float32 graph."""
+    """A student whose heads are together wider than its layers, and its float32 graph."""
     folder = tmp_path_factory.mktemp("graph")
-    checkpoint = open_checkpoint(lively_student(folder / "student", "qwen3", head_dim=64))
+    checkpoint = open_checkpoint(lively_student(folder / "student", "qwen3", head_dim=128))
     (folder / "float32").mkdir()
     run_builder(checkpoint, checkpoint.folder, folder / "float32", folder / "scratch")
     complete_config(checkpoint, folder / "float32" / "genai_config.json")
@@ -299,8 +299,11 @@ def test_a_folder_is_replaced_whole_and_one_of_other_things_is_not(
     ("kind", "changes", "message"),
     [
         ("llama", {"head_dim": 24}, "heads of width 24; onnxruntime runs multiples of 16"),
-        ("qwen3", {"head_dim": 128}, "width 128 and hidden_size 256, which is not their"),
-        ("mistral", {"sliding_window": 32}, r"the last 32 tokens only \(sliding_window\)"),
+        (
+            "qwen3",
+            {"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4, "factor": 2.0}},
+            "stretches its positions by YaRN, which the builder computes otherwise",
+        ),
     ],
 )
 def test_what_the_builder_would_write_wrong_is_refused(tmp_path, kind, changes, message):

@@ -137,28 +137,29 @@ def print_decode(chromium, folder, file):
 
 
 def print_agreement(chromium, folder, file, student):
+    """As the file recommends, and without a penalty: only there the model's chances decide."""
     asked = list(conversations(PROMPTS))
-    with visited(chromium, folder) as page:
-        found = page.evaluate(GREEDY, [asked, [{"max_tokens": TOKENS}] * PROMPTS])
-    with runtime.load(file, threads=1) as engine:
-        # At once again, when the prompt is in the cache: the runtime's own rounding, as a measure.
-        twice = [
-            [list(greedy(engine, each, {"max_tokens": TOKENS})) for _ in range(2)] for each in asked
-        ]
-        here = [first for first, _ in twice]
-        ids = [engine.prompt_ids(messages) for messages in asked]
-        penalty = engine.backend.repetition_penalty
-    print(f"prompts: {sum(a[0] == b for a, b in zip(found, ids, strict=True))} of {PROMPTS} equal")
-    print_parted("page", [tokens for _, tokens in found], here)
-    again = [[token for token, _ in second] for _, second in twice]
-    print_parted("runtime, its prompt cached,", again, here)
-    if student:
-        print_torch(
-            student, [(i, tokens) for i, (_, tokens) in zip(ids, found, strict=True)], penalty
-        )
+    for name, chosen in (("as recommended", {}), ("no penalty", {"repetition_penalty": 1.0})):
+        options = {"max_tokens": TOKENS, **chosen}
+        with visited(chromium, folder) as page:
+            found = page.evaluate(GREEDY, [asked, [options] * PROMPTS])
+        with runtime.load(file, threads=1) as engine:
+            # At once again, when the prompt is in the cache: the runtime's own rounding.
+            twice = [[list(greedy(engine, each, options)) for _ in range(2)] for each in asked]
+            here = [first for first, _ in twice]
+            ids = [engine.prompt_ids(messages) for messages in asked]
+            penalty = engine.backend.repetition_penalty
+        same = sum(a[0] == b for a, b in zip(found, ids, strict=True))
+        print(f"{name}: prompts: {same} of {PROMPTS} equal")
+        print_parted("page", [tokens for _, tokens in found], here, leads=bool(chosen))
+        again = [[token for token, _ in second] for _, second in twice]
+        print_parted("runtime, its prompt cached,", again, here, leads=bool(chosen))
+        if student and not chosen:
+            replies = [(i, tokens) for i, (_, tokens) in zip(ids, found, strict=True)]
+            print_torch(student, replies, penalty)
 
 
-def print_parted(whose, replies, here):
+def print_parted(whose, replies, here, leads):
     """Where replies part from the runtime's, and by how much its choice led there."""
     parted = []
     for tokens, wanted in zip(replies, here, strict=True):
@@ -166,11 +167,9 @@ def print_parted(whose, replies, here):
         if place is not None:
             parted.append(wanted[place][1] if place < len(wanted) else None)
     equal = len(replies) - len(parted)
-    print(f"greedy replies of the {whose} against the runtime: {equal} of {len(replies)} equal")
-    if leads := sorted(lead for lead in parted if lead is not None):
-        print(
-            f"  where they part, the likeliest token led by {leads[0]:.3f} to {leads[-1]:.3f} nats"
-        )
+    print(f"  greedy replies of the {whose} against the runtime: {equal} of {len(replies)} equal")
+    if leads and (known := sorted(lead for lead in parted if lead is not None)):
+        print(f"    where they part, the likeliest led by {known[0]:.3f} to {known[-1]:.3f} nats")
 
 
 def parting(one, other):

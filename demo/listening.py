@@ -37,6 +37,11 @@ class Heard:
     trouble: str | None = None
 
     @property
+    def locale(self) -> str:
+        """Whose help lines the guard named, where it did."""
+        return str((self.guard or {}).get("locale", ""))
+
+    @property
     def ended(self) -> bool:
         return bool(self.finish or self.trouble)
 
@@ -59,9 +64,9 @@ class Ear:
         return httpx.AsyncClient(trust_env=False, timeout=WAIT_S)
 
     async def reply(
-        self, server: Served, messages: Sequence[dict[str, str]]
+        self, server: Served, messages: Sequence[dict[str, str]], languages: str = ""
     ) -> AsyncGenerator[Heard]:
-        """The reply to a conversation, after each of its pieces."""
+        """The reply to a conversation, after each of its pieces; `languages` are the reader's."""
         body = {
             "model": server.model,
             "messages": list(messages),
@@ -70,8 +75,9 @@ class Ear:
         }
         heard, begun = Heard(), time.perf_counter()
         address = f"{server.url}/chat/completions"
+        headers = {"Accept-Language": languages} if languages else None
         try:
-            async with self._http.stream("POST", address, json=body) as response:
+            async with self._http.stream("POST", address, json=body, headers=headers) as response:
                 if response.is_error:
                     await response.aread()
                     yield replace(heard, trouble=refusal(response))

@@ -8,12 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from demo.ballot import Candidate
-from demo.start import import_gradio
+from demo.start import import_gradio, rest_when_idle
 from distill.core.serving import Served
-
-IDLE_S = (
-    0.005  # Gradio looks for work a thousand times a second: a fourteenth of a core for nothing
-)
 
 
 @dataclass(frozen=True)
@@ -61,5 +57,5 @@ def page(files: list[Opened], votes: Path) -> Any:
                 tab.desk.forget(request)
 
         blocks.unload(gone)
-    blocks._queue.sleep_when_free = IDLE_S
+    rest_when_idle(blocks)
     return blocks

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from demo.pocket_folder import Built, build, is_built
+from demo.pocket_folder import BY_LANGUAGE, Built, build, is_built
 from demo.pocket_host import HEADERS, host
 from distill.core.command import Outcome, command
 from distill.core.errors import BadInput, MissingInput
@@ -36,8 +36,12 @@ def run(
         Path | None, typer.Option(help="Page of `distill eval report`; default: as found beside.")
     ] = None,
     guard_locale: Annotated[
-        str, typer.Option(help="Whose help lines are named, e.g. en-US; default: no country's.")
-    ] = "default",
+        str,
+        typer.Option(
+            help="Whose help lines are named, e.g. en-US; auto: those of the reader's language; "
+            "default: no country's."
+        ),
+    ] = BY_LANGUAGE,
     guard_policy: Annotated[
         Path | None, typer.Option(help="A guard policy of your own, instead of the bundled one.")
     ] = None,

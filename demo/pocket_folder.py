@@ -25,6 +25,7 @@ from distill.core.errors import BadInput, CheckFailed, MissingInput, Unsupported
 from distill.core.jsonl import read_json, sha256_of
 
 MARK = "pocket.json"
+BY_LANGUAGE = "auto"  # the page then looks at its reader's language
 SOURCES = Path(str(resources.files("demo"))) / "pocket"
 PART_BYTES = 24 * 2**20  # some hosts take no file over 25 MB; a broken load begins here again
 MOST_BYTES = 2**31 - 1  # what the module's file system can address
@@ -115,7 +116,8 @@ def write(artifact: Path, made: Path, report: Path | None, settings: dict[str, A
 def described(artifact: Path, guard_locale: str, guard_policy: Path | None) -> dict[str, Any]:
     """How the runtime would answer with this file, which it checks and opens."""
     argv = [sys.executable, "-m", "runtime", "describe", str(artifact), "--json"]
-    argv += ["--guard-locale", guard_locale]
+    by_language = guard_locale == BY_LANGUAGE
+    argv += ["--guard-locale", "default" if by_language else guard_locale]
     argv += ["--guard-policy", str(guard_policy)] if guard_policy else []
     done = subprocess.run(argv, capture_output=True, encoding="utf-8")
     try:
@@ -126,6 +128,8 @@ def described(artifact: Path, guard_locale: str, guard_policy: Path | None) -> d
     if done.returncode:
         raise (CheckFailed if done.returncode == 1 else BadInput)(found["error"])
     assert isinstance(found, dict)
+    if by_language:
+        found["guard"]["help"]["locale"] = BY_LANGUAGE
     return found
 
 

@@ -13,11 +13,11 @@ import gradio as gr
 from demo.desk import Desk
 from demo.listening import Ear, Heard, together
 from demo.turns import (
+    WROTE,
     Chats,
     Said,
     Talk,
     asking,
-    help_html,
     messages,
     rewritten,
     shown,
@@ -91,7 +91,8 @@ class ChatTab:
             yield {self.figures: gr.skip()}
             return
         stop = visit.begin()
-        asked = self._ear.reply(self._server, messages(talk))
+        languages = request.headers.get("accept-language", "")
+        asked = self._ear.reply(self._server, messages(talk), languages)
         async with aclosing(together([asked], stop)) as news:
             async for (heard,) in news:
                 if not visit.awaits(stop):
@@ -187,7 +188,11 @@ def entry(name: str) -> gr.Textbox:
 def on_board(talk: Talk) -> list[dict[str, Any]]:
     """The messages as Gradio's chat takes them: what is said is shown letter by letter."""
     return [
-        {"role": one.role, "content": gr.HTML(help_html(one.text)) if one.is_help else one.text}
+        {
+            "role": one.role,
+            "content": gr.HTML(one.help) if one.help else one.text,
+            **({"metadata": {"title": WROTE, "status": "done"}} if one.folded else {}),
+        }
         for one in shown(talk)
     ]
 
@@ -196,7 +201,7 @@ def with_reply(talk: Talk, heard: Heard) -> Talk:
     """The chat with what was heard so far; silence is no turn."""
     if not (heard.text or heard.help):
         return talk
-    return (*talk, Said("assistant", heard.text, heard.help))
+    return (*talk, Said("assistant", heard.text, heard.help, heard.locale))
 
 
 def summary(heard: Heard, memory: int | None = None, stopped: bool = False) -> str:

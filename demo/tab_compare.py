@@ -88,7 +88,8 @@ class CompareTab:
         visit = self.desk.visit(request)
         stop, latest = visit.begin(), new_round(text.strip())
         said = [{"role": "user", "content": latest.prompt}]
-        asked = [self._ear.reply(server, said) for server in self._contest.servers]
+        languages = request.headers.get("accept-language", "")
+        asked = [self._ear.reply(server, said, languages) for server in self._contest.servers]
         yield {self.question: " ", **self.looks(latest, True)}
         async with aclosing(together(asked, stop)) as news:
             async for first, second in news:
@@ -103,10 +104,11 @@ class CompareTab:
             yield {self.saved: gr.skip()}
 
     def heard(self, latest: Round) -> Update:
-        help_text = next((heard.help for heard in latest.replies if heard.help), "")
+        helped = next((heard for heard in latest.replies if heard.help), Heard())
+        block = help_html(helped.help, helped.locale) if helped.help else ""
         places = zip(self.sides, latest.sides, strict=True)
         return {
-            self.help: gr.update(value=help_html(help_text), visible=bool(help_text)),
+            self.help: gr.update(value=block, visible=bool(block)),
             **{side: side_update(self._contest, latest, place, side) for side, place in places},
         }
 

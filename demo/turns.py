@@ -10,15 +10,21 @@ from typing import Literal
 
 TITLE_LENGTH = 40
 HELP_TITLE = "People who can help"
+WROTE = "What the model wrote"
+ELSEWHERE = "findahelpline.com"
 
 
 @dataclass(frozen=True)
 class Said:
-    """One turn; `help` is the block that the guard put before the model's words, as it came."""
+    """One turn; `help` is the block that the guard put before the model's words, as it came.
+
+    `locale` tells whose help lines it names.
+    """
 
     role: Literal["user", "assistant"]
     text: str
     help: str = ""
+    locale: str = ""
 
     def message(self) -> dict[str, str]:
         return {"role": self.role, "content": self.help + self.text}
@@ -83,15 +89,19 @@ def rewritten(talk: Talk, place: int, text: str) -> Talk:
 
 @dataclass(frozen=True)
 class Bubble:
-    """One message of the page."""
+    """One message of the page; `folded` is read by those alone who open it."""
 
     role: Literal["user", "assistant"]
     text: str
-    is_help: bool = False
+    help: str = ""
+    folded: bool = False
 
 
 def shown(talk: Talk) -> list[Bubble]:
-    """The messages of the page: a block of help is a message of its own, before the model's."""
+    """The messages of the page: a block of help is a message of its own, and stands open.
+
+    What the model wrote after it is folded: a small model's words are no answer to a crisis.
+    """
     return [bubble for said in talk for bubble in bubbles(said)]
 
 
@@ -101,15 +111,24 @@ def origins(talk: Talk) -> list[int]:
 
 
 def bubbles(said: Said) -> list[Bubble]:
-    block = [Bubble(said.role, said.help.strip(), is_help=True)] if said.help else []
-    words = [Bubble(said.role, said.text)] if said.text or not said.help else []
-    return block + words
+    if not said.help:
+        return [Bubble(said.role, said.text)]
+    block = Bubble(said.role, said.help.strip(), help=help_html(said.help, said.locale))
+    return [block, Bubble(said.role, said.text, folded=True)] if said.text else [block]
 
 
-def help_html(block: str) -> str:
-    """A block of help as the page shows it."""
+def help_html(block: str, locale: str) -> str:
+    """A block of help as the page shows it, and whose help lines it names."""
     lines = "<br>".join(escape(line) for line in block.strip().splitlines())
-    return f'<div class="help"><strong>{HELP_TITLE}</strong><br>{lines}</div>'
+    return f'<div class="help"><strong>{HELP_TITLE}</strong><br>{lines}{whose(locale)}</div>'
+
+
+def whose(locale: str) -> str:
+    """A browser's language is a guess at a country, so it is said, with a way out of it."""
+    if locale in ("", "default"):
+        return ""
+    text = f"These are the help lines of {escape(locale)}. In another country: {ELSEWHERE}"
+    return f"<br><small>{text}</small>"
 
 
 def messages(talk: Talk) -> list[dict[str, str]]:

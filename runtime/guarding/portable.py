@@ -47,6 +47,7 @@ def portable(policy: Policy, locale: str) -> dict[str, Any]:
         },
         "help": {
             "lines": locales.locales()[locales.known(locale)],
+            "locales": locales.locales(),
             "locale": locales.known(locale),
             "opening": locales.OPENINGS,
             "openings": list(locales.openings()),

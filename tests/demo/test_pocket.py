@@ -65,6 +65,15 @@ def test_the_folder_says_what_it_is_and_its_worker_keeps_all_but_the_model(built
     assert built.size_bytes == sum((built.folder / name).stat().st_size for name in files)
 
 
+def test_a_folder_for_any_country_leaves_the_choice_to_its_page(built, artifact, tmp_path):
+    known = json.loads((built.folder / "guard.json").read_text())["help"]
+    assert known["locale"] == "default" and "en-GB" in known["locales"]
+    anyone = written(artifact, tmp_path / "pocket", guard_locale="auto")
+    assert json.loads((anyone.folder / "guard.json").read_text())["help"] == known | {
+        "locale": "auto"
+    }
+
+
 def test_card_report_and_licences_are_pages(built):
     card = (built.folder / "about/card.html").read_text()
     assert "<pre># Tiny &lt;b&gt;card&lt;/b&gt;" in card and "{{" not in card

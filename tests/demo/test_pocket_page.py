@@ -60,18 +60,48 @@ def test_it_streams_shows_speed_and_names_people_before_the_model_speaks(page):
     assert not first.locator(".help").count()
     second = reply(page, "I want to die.", 2)
     assert second.locator(".help").inner_text().startswith(check("I want to die.").block[:40])
-    order = second.locator(".help, .help + p").evaluate_all("all => all.map((e) => e.className)")
-    assert order == ["help", ""]
+    wrote = second.locator(".help + details")
+    assert wrote.inner_text() == "What the model wrote", "folded, and not to be read unasked"
+    wrote.locator("summary").press("Enter")
+    assert wrote.locator("p").inner_text() and wrote.locator("p").is_visible()
     again = reply(page, "Thanks, goodbye.", 3)
     assert not again.locator(".help").count(), "the block is shown once for a message"
     assert page.locator("#announce").get_attribute("aria-live") == "polite"
+
+
+@pytest.mark.parametrize(
+    ("built_for", "language", "country", "number"),
+    [
+        ("auto", "en-GB", "en-GB", "116 123"),
+        ("auto", "de", "default", "findahelpline.com"),
+        ("en-IE", "en-GB", "en-IE", "116 123"),
+    ],
+)
+def test_help_lines_are_those_of_the_readers_country_and_may_be_changed(
+    chromium, site, tmp_path, built_for, language, country, number
+):
+    folder = Path(shutil.copytree(site, tmp_path / "pocket"))
+    tables = json.loads((folder / "guard.json").read_text())
+    tables["help"]["locale"] = built_for
+    (folder / "guard.json").write_text(json.dumps(tables))
+    with visited(chromium, folder, locale=language) as page:
+        assert page.input_value("#country") == country
+        longest(page, 2)
+        said = reply(page, "I want to die.", 1).locator(".help").inner_text()
+        assert number in said and ("en-" in said) == (country != "default")
+        page.click("#more")
+        page.select_option("#country", "en-US")
+        page.click("#more")
+        again = reply(page, "I still want to die.", 2).locator(".help").inner_text()
+        assert "988" in again and "United States (en-US). In another country" in again
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
 def test_stop_ends_a_reply_and_new_chat_forgets(page):
     page.click("#new")
     assert page.locator("#chat > li").count() == 0 and page.is_visible("#welcome")
     longest(page, 200)
-    page.fill("#said", "Tell me everything.")
+    page.fill("#said", "I went to the market today.")
     page.press("#said", "Enter")
     page.locator("body[data-answering=yes]").wait_for()
     page.locator(".assistant > p:not(:empty)").wait_for(timeout=60_000)

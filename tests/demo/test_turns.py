@@ -31,7 +31,8 @@ def test_a_block_of_help_is_shown_before_the_words_and_sent_back_as_it_came():
         "two",
         "second",
     ]
-    assert [bubble.is_help for bubble in bubbles] == [False, True, False, False, False]
+    assert [bool(bubble.help) for bubble in bubbles] == [False, True, False, False, False]
+    assert [bubble.folded for bubble in bubbles] == [False, False, True, False, False]
     assert messages(TALK)[1] == {"role": "assistant", "content": BLOCK + "first"}
 
 
@@ -57,7 +58,13 @@ def test_regenerating_keeps_the_last_message_and_drops_its_reply():
 
 
 def test_a_block_is_text_on_the_page_and_never_markup():
-    assert "&lt;img&gt;" in help_html("<img>\n\n")
+    assert "&lt;img&gt;" in help_html("<img>\n\n", "default")
+
+
+def test_whose_help_lines_they_are_is_said_with_a_way_out_of_a_wrong_guess():
+    told = help_html(BLOCK, "en-GB")
+    assert "help lines of en-GB" in told and "In another country: findahelpline.com" in told
+    assert "country" not in help_html(BLOCK, "default")
 
 
 def test_a_block_without_words_is_one_bubble():

@@ -12,6 +12,8 @@ const OPENERS = [
 ];
 const MISMATCH =
   "This browser renders the model's chat template differently from the runtime; it will not guess.";
+const WROTE = "What the model wrote";
+const ELSEWHERE = "findahelpline.com";
 const at = (id) => document.getElementById(id);
 const page = { engine: null, guard: null, answering: null, turns: [] };
 
@@ -19,6 +21,7 @@ async function start() {
   wire();
   const [about, tables] = await Promise.all(["pocket.json", "guard.json"].map(json));
   page.guard = new Guard(tables);
+  offerCountries(tables.help);
   describe(about);
   const missing = lacks(about.model.size_bytes);
   if (missing) return refuse(missing);
@@ -91,6 +94,21 @@ function refuse(why) {
   at("notice").textContent = why;
   at("notice").hidden = false;
   document.body.dataset.state = "refused";
+}
+
+/** Help lines by country: the folder's own choice, else what the browser's language names. */
+function offerCountries({ locale, locales }) {
+  const { guard } = page;
+  if (locale === "auto") guard.speak(navigator.language);
+  for (const name of Object.keys(locales)) at("country").append(new Option(countryOf(name), name));
+  at("country").value = guard.locale;
+  at("country").addEventListener("change", () => guard.speak(at("country").value));
+}
+
+function countryOf(locale) {
+  if (locale === "default") return "No country's own";
+  const names = new Intl.DisplayNames(["en"], { type: "region" });
+  return `${names.of(new Intl.Locale(locale).region)} (${locale})`;
 }
 
 function offerOpeners() {
@@ -168,14 +186,14 @@ async function answer(turns) {
   const block = found.fired && found.shown ? found.block : "";
   if (block) item.append(helpOf(found));
   const words = paragraph("");
-  item.append(words);
+  item.append(block ? folded(words) : words);
   scroll();
   if (block) announce(block);
   try {
     const { reply, figures } = await stream(turns, words, stop.signal);
     turns.push({ role: "assistant", content: reply, block });
     item.append(figuresOf(figures));
-    if (turns === page.turns) announce(reply);
+    if (turns === page.turns) announce(block ? `${WROTE} is folded below.` : reply);
     return true;
   } catch (error) {
     item.remove();
@@ -251,6 +269,16 @@ function paragraph(text) {
   return made;
 }
 
+/** After a block of help a small model's words are no answer: only who opens them reads them. */
+function folded(words) {
+  const made = document.createElement("details");
+  made.className = "wrote";
+  const title = document.createElement("summary");
+  title.textContent = WROTE;
+  made.append(title, words);
+  return made;
+}
+
 function helpOf({ before, resources }) {
   const help = document.createElement("div");
   help.className = "help";
@@ -262,8 +290,19 @@ function helpOf({ before, resources }) {
     line.textContent = text;
     list.append(line);
   }
-  help.append(paragraph(before), list);
+  help.append(paragraph(before), list, whose(page.guard.locale));
   return help;
+}
+
+/** A browser's language is a guess at a country, so it is said, with a way out of it. */
+function whose(locale) {
+  const made = paragraph(
+    locale === "default"
+      ? "Help lines of some countries may be chosen under More."
+      : `These are the help lines of: ${countryOf(locale)}. In another country: ${ELSEWHERE}, or choose yours under More.`,
+  );
+  made.className = "whose";
+  return made;
 }
 
 function figuresOf(figures) {

@@ -21,6 +21,14 @@ export class Guard {
     this.stems = new Set(tables.patterns.stems);
     this.stemSizes = [...new Set(tables.patterns.stems.map((stem) => [...stem].length))];
     this.weights = new Map(Object.entries(tables.classifier.weights));
+    this.locale = "default";
+    this.speak(tables.help.locale);
+  }
+
+  /** Name the help lines of a locale, if the tables know it. */
+  speak(locale) {
+    const same = (name) => name.toLowerCase() === locale.toLowerCase();
+    this.locale = Object.keys(this.tables.help.locales).find(same) ?? this.locale;
   }
 
   /** Assess one message; a long one passage by passage, by its worst. */
@@ -57,7 +65,8 @@ export class Guard {
   }
 
   help(entry) {
-    const { lines, opening, end } = this.tables.help;
+    const { locales, opening, end } = this.tables.help;
+    const lines = locales[this.locale];
     const before = lines[opening[entry.id]];
     const resources = entry.resources.flatMap((kind) => lines[kind].map((text) => ({ kind, text })));
     const block = [before, ...resources.map((resource) => `- ${resource.text}`)].join("\n") + end;

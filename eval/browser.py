@@ -35,7 +35,7 @@ from eval.pages.wording import rate, seconds
 RATES = (1, 4, 6)
 PROMPTS = 5  # a phone's speed varies little between them, and slow classes take long
 PHONE = {"viewport": {"width": 390, "height": 844}}
-SLICE_S = 0.02
+SLICE_S, LOOK_S = 0.02, 0.5  # how long a turn takes; how often new pages are looked for
 START_S = 120.0
 READY_MS = 180_000
 BUSY = """async () => {
@@ -225,14 +225,25 @@ def slowed(rate: int) -> Iterator[None]:
 
 
 def stop_and_go(rate: int, ending: threading.Event) -> None:
+    """For each time that the pages ran, they stand `rate - 1` times as long.
+
+    Waits end late, and the search for new pages takes a while: time stood too long is made good.
+    """
     pages: list[int] = []
-    looked = 0.0
+    looked = began = time.monotonic()
+    owed_s = 0.0
     while not ending.wait(SLICE_S / rate):
-        if time.monotonic() - looked > 0.5:
-            pages, looked = renderers(), time.monotonic()
         send(pages, signal.SIGSTOP)
-        time.sleep(SLICE_S * (rate - 1) / rate)
+        stopped = time.monotonic()
+        owed_s += (stopped - began) * (rate - 1)
+        if not pages or stopped - looked > LOOK_S:
+            pages, looked = renderers(), stopped
+            send(pages, signal.SIGSTOP)
+        time.sleep(max(0.0, owed_s - (time.monotonic() - stopped)))
         send(pages, signal.SIGCONT)
+        began = time.monotonic()
+        owed_s -= began - stopped
+    send(pages, signal.SIGCONT)
 
 
 def renderers() -> list[int]:

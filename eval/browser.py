@@ -28,7 +28,7 @@ from typing import Any
 from rich.table import Table
 
 from distill.core.errors import MissingExtra, MissingInput, Unavailable
-from distill.core.machine import installed_browser
+from distill.core.machine import BROWSER_WORDS, installed_browser
 from distill.core.records import Dialogue
 from eval.pages.wording import rate, seconds
 
@@ -71,7 +71,7 @@ def in_browser(
         page_of(file, Path(near) / "pocket") as url,
         sync_playwright() as playwright,
     ):
-        browser = playwright.chromium.launch(executable_path=program)
+        browser = playwright.chromium.launch(executable_path=program, args=BROWSER_WORDS)
         rows = [
             timed(browser, url, rate, dialogues[:PROMPTS], max_tokens) for rate in sorted(rates)
         ]

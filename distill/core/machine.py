@@ -12,6 +12,9 @@ from pathlib import Path
 PROC = Path("/proc")
 TOPOLOGY = Path("/sys/devices/system/cpu")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+# A window of its own loads a page for the address bar's suggestions, half a second of processor
+# time beside the page that is asked for.
+BROWSER_WORDS = ("--disable-features=WebUIOmniboxPopup,WebUIOmniboxAimPopup",)
 
 
 def processor_facts(proc: Path = PROC) -> dict[str, str]:

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 import pytest
 
-from distill.core.machine import installed_browser
+from distill.core.machine import BROWSER_WORDS, installed_browser
 
 CHROMIUM = installed_browser()
 MISSING = (
@@ -27,7 +27,7 @@ def browser():
     os.environ.setdefault("PW_EXPERIMENTAL_SERVICE_WORKER_NETWORK_EVENTS", "1")
 
     with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM)
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=BROWSER_WORDS)
         try:
             yield opened
         finally:

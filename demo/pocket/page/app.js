@@ -19,9 +19,8 @@ const page = { engine: null, guard: null, answering: null, turns: [] };
 
 async function start() {
   wire();
-  const [about, tables] = await Promise.all(["pocket.json", "guard.json"].map(json));
-  page.guard = new Guard(tables);
-  offerCountries(tables.help);
+  const tables = json("guard.json");
+  const about = await json("pocket.json");
   describe(about);
   const missing = lacks(about.model.size_bytes);
   if (missing) return refuse(missing);
@@ -30,7 +29,13 @@ async function start() {
     progress(`Fetching the model, once: ${(done / 1e6).toFixed(1)} of ${megabytes} MB`, done / all);
   });
   progress("Opening the model");
-  page.engine = await Engine.open(about.settings, blob, threadsFor(blob.size));
+  const opening = Engine.open(about.settings, blob, threadsFor(blob.size));
+  // While the worker opens the model, the guard is made ready here.
+  const guarding = tables.then((found) => {
+    page.guard = new Guard(found);
+    offerCountries(found.help);
+  });
+  [page.engine] = await Promise.all([opening, guarding]);
   at("loading").hidden = true;
   offerOpeners();
   at("send").disabled = false;

@@ -1,12 +1,14 @@
 // The model's parts: fetched once, checked by digest, kept in the browser's cache for flight mode.
 
 const KEPT = "kindred-model";
+// Asked for at once: a browser that has never kept anything takes its time.
+const opening = "caches" in globalThis ? caches.open(KEPT).catch(() => null) : null;
 
 export class Broken extends Error {}
 
 /** All parts as one Blob; `kept` tells whether the next visit needs no network. */
 export async function fetchModel(parts, told) {
-  const cache = "caches" in globalThis ? await caches.open(KEPT).catch(() => null) : null;
+  const cache = await opening;
   const all = parts.reduce((sum, part) => sum + part.size_bytes, 0);
   let done = 0;
   let kept = cache !== null;

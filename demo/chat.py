@@ -15,27 +15,33 @@ from typing import Annotated
 import typer
 
 from demo.ballot import Candidate
-from demo.files import chosen, names
+from demo.files import chosen, digest, names
 from demo.page import Opened, page
 from demo.start import import_gradio
 from demo.web import HOST, application, listener, serve
-from distill.core.identity import digest_of
 from distill.core.jsonl import digest_text
 from distill.core.progress import say
-from distill.core.serving import Served, served
+from distill.core.serving import served
 
 
 @contextmanager
-def all_served(files: list[Path]) -> Iterator[list[Served]]:
+def all_opened(files: list[Path], guard_locale: str) -> Iterator[list[Opened]]:
     """Every file on a server of its own, started side by side while Gradio is imported.
 
     On Linux a server ends with the thread that started it, so the threads live as long as it.
     """
-    with ThreadPoolExecutor(len(files)) as threads, ExitStack() as servers:
-        starting = [threads.submit(servers.enter_context, served(file)) for file in files]
+    with ThreadPoolExecutor(2 * len(files)) as threads, ExitStack() as servers:
+        serving = [served(file, guard_locale=guard_locale) for file in files]
+        starting = [threads.submit(servers.enter_context, one) for one in serving]
+        digesting = [threads.submit(digest, file) for file in files]
         import_gradio()
         wait(starting)  # also when one fails: the others are ended with the block
-        yield [one.result() for one in starting]
+        hosts = [one.result() for one in starting]
+        named = zip(names(files), (one.result() for one in digesting), strict=True)
+        yield [
+            Opened(file, Candidate(*told), host)
+            for file, told, host in zip(files, named, hosts, strict=True)
+        ]
 
 
 def votes_of(pair: list[Candidate], folder: Path) -> Path:
@@ -58,6 +64,13 @@ def run(
     votes: Annotated[Path, typer.Option(help="Where votes go when you save them.")] = Path(
         "runs/votes"
     ),
+    guard_locale: Annotated[
+        str,
+        typer.Option(
+            help="Whose help lines are named in a crisis, e.g. en-US; auto: those of your "
+            "browser's language; default: no country's."
+        ),
+    ] = "auto",
     open: Annotated[bool, typer.Option("--open", help="Open the page in your browser.")] = False,
     json: Annotated[
         bool, typer.Option("--json", help="Print the address as one JSON object.")
@@ -67,17 +80,20 @@ def run(
     files = chosen(artifacts or [])
     listening = listener(port)
     url = f"http://{HOST}:{listening.getsockname()[1]}"
-    pair = [Candidate(*one) for one in zip(names(files), map(digest_of, files), strict=True)]
     if not json:
         say(f"opening {' and '.join(map(str, files))}")
 
     def ready() -> None:
-        found = {"url": url, "files": list(map(str, files)), "servers": [s.url for s in servers]}
+        found = {
+            "url": url,
+            "files": list(map(str, files)),
+            "servers": [one.server.url for one in opened],
+        }
         text = f"Kindred is at {url} (Ctrl-C ends it)"
         typer.echo(json_format.dumps(found) if json else text)
         if open:
             typer.launch(url)
 
-    with listening, all_served(files) as servers:
-        opened = [Opened(*one) for one in zip(files, pair, servers, strict=True)]
-        serve(application(page(opened, votes_of(pair, votes))), listening, ready)
+    with listening, all_opened(files, guard_locale) as opened:
+        folder = votes_of([one.candidate for one in opened], votes)
+        serve(application(page(opened, folder)), listening, ready)

@@ -1,6 +1,6 @@
 """Which exported files a page opens.
 
-In: paths, or none. Out: the files with names that tell them apart. Refused: a file that is not
+In: paths, or none. Out: the files, names that tell them apart, digests. Refused: a file that is not
 there, nothing under runs/, more than two files, one file twice (MissingInput, BadInput).
 """
 
@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from distill.core.errors import BadInput, MissingInput
+from distill.core.identity import digest_of, stated_digest
+from distill.core.manifest import manifest_path, read_manifest
 
 SUFFIX = ".manifest.json"
 MOST = 2
@@ -71,3 +73,10 @@ def names(files: Sequence[Path]) -> list[str]:
     if len(set(stems)) == len(stems):
         return stems
     return [f"{place}-{stem}" for place, stem in enumerate(stems, 1)]
+
+
+def digest(file: Path) -> str:
+    """What the manifest states, since the file's own server checks that; else by reading it."""
+    told = manifest_path(file).exists()
+    stated = stated_digest(read_manifest(file), file.name) if told else None
+    return stated or digest_of(file)

@@ -32,6 +32,8 @@ main.app { padding: 8px 12px !important; }
   .board { height: calc(100dvh - 385px) !important; }
   .tabitem:has(.openers) .board { height: calc(100dvh - 475px) !important; }
 }
+.wrote summary { cursor: pointer; min-height: 24px; }
+.wrote div { white-space: pre-wrap; margin-top: 4px; }
 .help {
   border-left: 4px solid var(--color-accent); padding: 8px 12px;
   background: var(--background-fill-secondary);

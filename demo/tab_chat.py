@@ -6,6 +6,7 @@ that fails says so in the line below the chat; nothing is refused.
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
@@ -13,7 +14,6 @@ import gradio as gr
 from demo.desk import Desk
 from demo.listening import Ear, Heard, together
 from demo.turns import (
-    WROTE,
     Chats,
     Said,
     Talk,
@@ -87,6 +87,7 @@ class ChatTab:
         """Stream the reply to the open chat's last message."""
         visit = self.desk.visit(request)
         talk, heard = visit.value.talk, Heard()
+        showing: Talk = ()
         if not talk or talk[-1].role != "user":
             yield {self.figures: gr.skip()}
             return
@@ -99,11 +100,14 @@ class ChatTab:
                     break
                 whole = with_reply(talk, heard)
                 visit.value = visit.value.holding(whole)
-                yield {self.board: on_board(whole), self.figures: summary(heard)}
+                before, showing = showing, open_part(whole)
+                board = {self.board: on_board(showing)} if showing != before else {}
+                yield {self.figures: summary(heard), **board}
         memory = await self._ear.memory_bytes(self._server)
         if visit.awaits(stop):
             said = summary(heard, memory, stopped=not heard.ended)
-            yield {self.figures: said, **self.waiting(False)}
+            whole = on_board(visit.value.talk)
+            yield {self.board: whole, self.figures: said, **self.waiting(False)}
         else:  # Gradio shows the last value again, and by now that is another chat's
             yield {self.figures: gr.skip()}
 
@@ -188,11 +192,7 @@ def entry(name: str) -> gr.Textbox:
 def on_board(talk: Talk) -> list[dict[str, Any]]:
     """The messages as Gradio's chat takes them: what is said is shown letter by letter."""
     return [
-        {
-            "role": one.role,
-            "content": gr.HTML(one.help) if one.help else one.text,
-            **({"metadata": {"title": WROTE, "status": "done"}} if one.folded else {}),
-        }
+        {"role": one.role, "content": gr.HTML(one.html) if one.html else one.text}
         for one in shown(talk)
     ]
 
@@ -202,6 +202,12 @@ def with_reply(talk: Talk, heard: Heard) -> Talk:
     if not (heard.text or heard.help):
         return talk
     return (*talk, Said("assistant", heard.text, heard.help, heard.locale))
+
+
+def open_part(talk: Talk) -> Talk:
+    """The chat without words that are folded: while they come there is nothing to open."""
+    *before, last = talk
+    return (*before, replace(last, text="")) if last.help else talk
 
 
 def summary(heard: Heard, memory: int | None = None, stopped: bool = False) -> str:

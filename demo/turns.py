@@ -89,12 +89,11 @@ def rewritten(talk: Talk, place: int, text: str) -> Talk:
 
 @dataclass(frozen=True)
 class Bubble:
-    """One message of the page; `folded` is read by those alone who open it."""
+    """One message of the page; `html` is how it looks where it is more than its text."""
 
     role: Literal["user", "assistant"]
     text: str
-    help: str = ""
-    folded: bool = False
+    html: str = ""
 
 
 def shown(talk: Talk) -> list[Bubble]:
@@ -113,14 +112,21 @@ def origins(talk: Talk) -> list[int]:
 def bubbles(said: Said) -> list[Bubble]:
     if not said.help:
         return [Bubble(said.role, said.text)]
-    block = Bubble(said.role, said.help.strip(), help=help_html(said.help, said.locale))
-    return [block, Bubble(said.role, said.text, folded=True)] if said.text else [block]
+    block = Bubble(said.role, said.help.strip(), help_html(said.help, said.locale))
+    words = [Bubble(said.role, said.text, folded_html(said.text))] if said.text else []
+    return [block, *words]
 
 
 def help_html(block: str, locale: str) -> str:
     """A block of help as the page shows it, and whose help lines it names."""
     lines = "<br>".join(escape(line) for line in block.strip().splitlines())
     return f'<div class="help"><strong>{HELP_TITLE}</strong><br>{lines}{whose(locale)}</div>'
+
+
+def folded_html(words: str) -> str:
+    """What the model wrote, for those alone who open it; the browser's own element does that."""
+    title = f"<summary>{WROTE}</summary>"
+    return f'<details class="wrote">{title}<div>{escape(words)}</div></details>'
 
 
 def whose(locale: str) -> str:

@@ -31,6 +31,7 @@ COMMANDS = """/reset          forget the conversation
 /save FILE      write the conversation as JSON; nothing else is ever written
 /help           these lines
 /quit           leave (also Ctrl-D); Ctrl-C stops a reply"""
+WROTE = "[what the model wrote: the words of a small program, and no advice]"
 
 
 @dataclass
@@ -76,6 +77,8 @@ class Conversation:
         block = self.guard.check_conversation(self.turns).block if self.guard else ""
         written = [block]
         self._show(block)
+        if block:
+            say(WROTE)
         with on_interrupt(interrupted.set):
             for piece in reply:
                 written.append(piece.text)

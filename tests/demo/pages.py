@@ -39,9 +39,9 @@ def started(argv, home: Path):
 
 
 @contextmanager
-def visited(browser, url, *, size=DESK, scheme="light"):
+def visited(browser, url, *, size=DESK, scheme="light", locale="en-US"):
     """A page in a fresh profile; `asked` holds the addresses that it asked for."""
-    context = browser.new_context(viewport=size, color_scheme=scheme)
+    context = browser.new_context(viewport=size, color_scheme=scheme, locale=locale)
     page = context.new_page()
     page.asked = []
     context.on("request", lambda request: page.asked.append(request.url))

@@ -48,19 +48,26 @@ def test_the_page_names_its_file_and_seals_itself_off(opened):
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_people_talk_and_nothing_of_it_is_kept_or_sent(opened, tmp_path):
     found, home, _ = opened
-    with browser() as chromium, visited(chromium, found["url"], size=PHONE) as page:
+    with browser() as chromium, visited(chromium, found["url"], size=PHONE, locale="en-GB") as page:
         assert findings(page) == {}
-        ask(page, f"I lost {SECRET}.")
+        ask(page, f"We bought {SECRET} today.")
         page.get_by_text("tokens/s").first.wait_for(timeout=60_000)
         page.get_by_text("memory").first.wait_for(timeout=60_000)
         page.get_by_label("Your message").fill(CRISIS)
         page.keyboard.press("Enter")
-        page.get_by_text("People who can help").wait_for(timeout=60_000)
+        page.get_by_text("People who can help").last.wait_for(timeout=60_000)
         page.get_by_text("guard: the person may be").wait_for(timeout=60_000)
+        page.get_by_text("help lines of en-GB").last.wait_for(timeout=60_000)
         page.get_by_role("button", name="Send").wait_for(timeout=60_000)
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+        folded = page.locator(".wrote").last
+        folded.wait_for(timeout=60_000)
+        assert folded.inner_text() == "What the model wrote"
         assert findings(page) == {}
         shoot(page, "chat-390", tmp_path)
+        folded.locator("summary").press("Enter")
+        assert folded.locator("div").is_visible() and folded.locator("div").inner_text()
+        assert findings(page) == {}
         page.get_by_role("tab", name="Inside").click()
         page.get_by_text("manifest.json is not there").wait_for(timeout=60_000)
         assert findings(page) == {}

@@ -4,8 +4,10 @@ import os
 
 import pytest
 
-from demo.files import chosen, names
+from demo.files import chosen, digest, names
 from distill.core.errors import BadInput, MissingInput
+from distill.core.jsonl import sha256_of
+from distill.core.manifest import ArtifactManifest, describe, write_manifest
 
 
 def exported(path, age=0):
@@ -60,3 +62,17 @@ def test_equal_stems_are_numbered(tmp_path):
     one, two = tmp_path / "a/student.gguf", tmp_path / "b/student.gguf"
     assert names([exported(one), exported(two)]) == ["1-student", "2-student"]
     assert names([one]) == ["student"]
+
+
+def test_a_file_is_known_by_its_manifest_which_its_server_checks_and_else_by_itself(tmp_path):
+    file = tmp_path / "student.gguf"
+    file.write_text("as exported")
+    known = digest(file)
+    assert known == sha256_of(file)
+    manifest = ArtifactManifest(
+        files=[describe(file)], student="s", student_sha256="0", base=None, recipe_sha256=None,
+        data_sha256={}, quantization={}, parity={}, tools={},
+    )  # fmt: skip
+    write_manifest(file, manifest)
+    file.write_text("not read again")
+    assert digest(file) == known

@@ -4,6 +4,7 @@ from demo.turns import (
     Chats,
     Said,
     asking,
+    folded_html,
     help_html,
     messages,
     rewritten,
@@ -31,8 +32,7 @@ def test_a_block_of_help_is_shown_before_the_words_and_sent_back_as_it_came():
         "two",
         "second",
     ]
-    assert [bool(bubble.help) for bubble in bubbles] == [False, True, False, False, False]
-    assert [bubble.folded for bubble in bubbles] == [False, False, True, False, False]
+    assert [bubble.html[:9] for bubble in bubbles] == ["", "<div clas", "<details ", "", ""]
     assert messages(TALK)[1] == {"role": "assistant", "content": BLOCK + "first"}
 
 
@@ -59,6 +59,7 @@ def test_regenerating_keeps_the_last_message_and_drops_its_reply():
 
 def test_a_block_is_text_on_the_page_and_never_markup():
     assert "&lt;img&gt;" in help_html("<img>\n\n", "default")
+    assert "&lt;img&gt;" in folded_html("<img>")
 
 
 def test_whose_help_lines_they_are_is_said_with_a_way_out_of_a_wrong_guess():

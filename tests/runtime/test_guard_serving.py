@@ -11,7 +11,7 @@ from runtime import load
 from runtime.engine import Engine
 from runtime.guard import Guard
 from runtime.guarding.switch import OFF
-from runtime.terminal import Conversation, Options
+from runtime.terminal import WROTE, Conversation, Options
 from tests.runtime.scripted import ScriptedBackend
 from tests.runtime.serving import Serving
 from tests.runtime.test_serve import refused
@@ -115,7 +115,7 @@ def test_options_that_cannot_be_used_are_one_line(tiny_gguf, tmp_path, command):
     assert line.endswith("leave --guard-policy out to use the bundled policy")
 
 
-def test_a_talk_in_the_terminal_shows_the_block_first_and_once():
+def test_a_talk_in_the_terminal_shows_the_block_first_and_once(capsys):
     class Written(list):
         write = list.append
 
@@ -126,7 +126,9 @@ def test_a_talk_in_the_terminal_shows_the_block_first_and_once():
     talk = Conversation(engine, Options(50, 0.0, None), Written(), guard=Guard(locale="en-US"))
     talk.reply("I want to die")
     assert "".join(talk.out) == f"{BLOCK}Oh no.\n"
+    assert capsys.readouterr().err.startswith(WROTE)
     talk.reply("ok")
+    assert WROTE not in capsys.readouterr().err
     assert "".join(talk.out) == f"{BLOCK}Oh no.\nOh no.\n"
     assert BLOCK not in talk.engine.backend.text_of(talk.engine.backend.cached)
 

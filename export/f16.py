@@ -208,5 +208,7 @@ def add(writer: gguf.GGUFWriter, key: str, value: Any) -> None:
         writer.add_float32(key, value)
     elif isinstance(value, str):
         writer.add_string(key, value)
-    else:
-        writer.add_array(key, value)
+    elif len(value):
+        # The writer would look at the type of each of 100,000 tokens.
+        kind = gguf.GGUFValueType.get_type(value[0])
+        writer.add_key_value(key, value, gguf.GGUFValueType.ARRAY, kind)

@@ -11,6 +11,7 @@ import json
 import tempfile
 import unicodedata
 from collections.abc import Iterator, Mapping
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ STRIPPING, ECHOES = "Phi-3", ("phi-3", "phi3", "modern-bert")
 VARIED, LONGEST = 400, 3000
 UNICODE_FORMS = ("NFC", "NFD", "NFKC", "NFKD")
 Candidate = dict[str, Any]
+Pair = tuple[list[str], list[list[int]]]
 
 
 def candidates(kind: str, name: str, strips: bool) -> Iterator[Candidate]:
@@ -66,18 +68,16 @@ def matching(
     end = values["tokenizer.ggml.eos_token_id"]
     mark = values["tokenizer.ggml.tokens"][end]
     groups = [[mark + text for text in texts], texts]
-    expected = [ids_of(tokenizer, group) for group in groups]
+    pairs = [(group, ids_of(tokenizer, group)) for group in groups]
     usable: list[Candidate] = []
     with tempfile.TemporaryDirectory() as place:
         path = Path(place) / "vocabulary.gguf"
         write_file(path, architecture, {**values, **ways[0]})
         for way in ways:
-            behind, anywhere = (
-                agrees(path, way, *pair) for pair in zip(groups, expected, strict=True)
-            )
-            if behind and anywhere:
+            found = agreeing(path, way, pairs)
+            if found == len(pairs):
                 return way
-            usable += [way] if behind else []
+            usable += [way] if found else []
     if usable:
         return usable[0]
     raise Unsupported(
@@ -86,13 +86,18 @@ def matching(
     )
 
 
-def agrees(path: Path, way: Candidate, texts: list[str], expected: list[list[int]]) -> bool:
+def agreeing(path: Path, way: Candidate, pairs: list[Pair]) -> int:
+    """How many groups of texts have their ids in this way, before the first that has not."""
     try:
         with Session(path, overrides=way) as session:
-            return all(session.tokens(t) == ids for t, ids in zip(texts, expected, strict=True))
+            alike = (
+                all(session.tokens(t) == ids for t, ids in zip(*pair, strict=True))
+                for pair in pairs
+            )
+            return sum(takewhile(bool, alike))
     except CheckFailed:
         # A llama.cpp that does not know the name, or this vocabulary under it.
-        return False
+        return 0
 
 
 def ids_of(tokenizer: Any, texts: list[str]) -> list[list[int]]:

@@ -34,6 +34,6 @@ def import_gradio() -> None:
 
 def rest_when_idle(blocks: Any) -> None:
     """Look for work two hundred times a second; there is no public name for it."""
-    queue = getattr(blocks, "_queue", None)
+    queue: Any = getattr(blocks, "_queue", None)
     if hasattr(queue, "sleep_when_free"):
         queue.sleep_when_free = IDLE_S

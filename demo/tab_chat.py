@@ -106,8 +106,8 @@ class ChatTab:
         memory = await self._ear.memory_bytes(self._server)
         if visit.awaits(stop):
             said = summary(heard, memory, stopped=not heard.ended)
-            whole = on_board(visit.value.talk)
-            yield {self.board: whole, self.figures: said, **self.waiting(False)}
+            everything = on_board(visit.value.talk)
+            yield {self.board: everything, self.figures: said, **self.waiting(False)}
         else:  # Gradio shows the last value again, and by now that is another chat's
             yield {self.figures: gr.skip()}
 

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from distill.core.command import Outcome, command
+from distill.core.command import Outcome, command, offered
 from distill.core.errors import BadInput
 from distill.core.folder import replacing_folder
 from distill.core.jsonl import sha256_of, write_json, write_jsonl
@@ -119,7 +119,11 @@ def write(sets: Sets, out: Path, form: str = "trl") -> dict[str, Any]:
 def run(
     data: Annotated[Path, typer.Argument(help="A folder that `distill gather` wrote.")],
     rule: Annotated[
-        str, typer.Option(help=" ".join(f"{name}: {one.help}." for name, one in RULES.items()))
+        str,
+        typer.Option(
+            help=" ".join(f"{name}: {one.help}." for name, one in RULES.items()),
+            autocompletion=offered(RULES),
+        ),
     ],
     out: Annotated[Path, typer.Option(help="The folder to write.")],
     responder: Annotated[
@@ -127,12 +131,17 @@ def run(
     ] = [ALL],  # noqa: B006
     strategy: Annotated[
         str | None,
-        typer.Option(help="Take what this strategy improved; without it, what any did."),
+        typer.Option(
+            help="Take what this strategy improved; without it, what any did.",
+            autocompletion=offered("distill.teaching.strategies:STRATEGIES"),
+        ),
     ] = None,
     form: Annotated[
         str,
         typer.Option(
-            "--format", help=" ".join(f"{name}: {one.help}." for name, one in FORMATS.items())
+            "--format",
+            help=" ".join(f"{name}: {one.help}." for name, one in FORMATS.items()),
+            autocompletion=offered(FORMATS),
         ),
     ] = "trl",
     seed: Annotated[int, typer.Option(help="Seed of the order of the rows.")] = 0,

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from distill.core.command import Outcome, command
+from distill.core.command import Outcome, command, offered
 from distill.core.errors import BadInput
 from distill.core.folder import replacing_folder
 from distill.core.jsonl import line_of, numbered_lines, read_json, write_json, write_lines
@@ -127,7 +127,8 @@ def run(
         str | None,
         typer.Option(
             help="With commas, default all: "
-            + "; ".join(f"{name}: {rule.help}" for name, rule in RULES.items())
+            + "; ".join(f"{name}: {rule.help}" for name, rule in RULES.items()),
+            autocompletion=offered(RULES),
         ),
     ] = None,
     ask_again: Annotated[

@@ -19,7 +19,7 @@ from typing import Annotated, Any
 
 import typer
 
-from distill.core.command import Outcome, command
+from distill.core.command import Outcome, command, offered
 from distill.core.errors import BadInput
 from distill.core.folder import replacing_folder
 from distill.core.jsonl import Problems, write_json, write_lines
@@ -140,7 +140,9 @@ def write(gathered: Gathered, out: Path) -> None:
 
 @command
 def run(
-    corpora: Annotated[list[str], typer.Argument(help=f"{KNOWN}.")],
+    corpora: Annotated[
+        list[str], typer.Argument(help=f"{KNOWN}.", autocompletion=offered(CORPORA))
+    ],
     out: Annotated[
         Path | None, typer.Option(help="The folder to write; may be left out with --stats.")
     ] = None,

@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from distill.core.command import Outcome, command
+from distill.core.command import Outcome, command, offered
 from distill.core.errors import BadInput
 from distill.core.records import Dialogue, Response
 from distill.sets.rules import HUMAN
@@ -133,9 +133,16 @@ def run(
             "--strategy",
             help="; ".join(f"{name}: {one.help}" for name, one in STRATEGIES.items())
             + ". Again for more.",
+            autocompletion=offered(STRATEGIES),
         ),
     ],
-    over: Annotated[str, typer.Option(help="Whose responses: human, or the teacher's own, llm.")],
+    over: Annotated[
+        str,
+        typer.Option(
+            help="Whose responses: human, or the teacher's own, llm.",
+            autocompletion=offered(OVER),
+        ),
+    ],
     rating: Annotated[
         list[int], typer.Option(min=1, max=3, help="With human: those of this rating, again.")
     ] = list(RATINGS),  # noqa: B006

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from distill.core.command import Outcome, command
+from distill.core.command import Outcome, command, offered
 from distill.core.progress import say
 from distill.walk import Step, step, walk
 
@@ -118,7 +118,11 @@ def run(
         str | None, typer.Option(help="A model name or folder to start from, instead of ours.")
     ] = None,
     recipe: Annotated[
-        str | None, typer.Option(help="A recipe's name or file, instead of the one that fits.")
+        str | None,
+        typer.Option(
+            help="A recipe's name or file, instead of the one that fits.",
+            autocompletion=offered("distill.recipe:bundled"),
+        ),
     ] = None,
     method: Annotated[
         Method, typer.Option(help="SFT then DPO, or distillation from a teacher that knows more.")

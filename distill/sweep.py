@@ -15,10 +15,10 @@ import typer
 import yaml
 from rich.table import Table
 
-from distill.core.command import Outcome, command
+from distill.core.command import Outcome, command, offered
 from distill.core.errors import BadInput
 from distill.core.jsonl import digest_text, write_text
-from distill.recipe import Sweep, Template, TwoStep, parse_recipe, recipe_text
+from distill.recipe import Sweep, Template, TwoStep, bundled, parse_recipe, recipe_text
 from distill.walk import Step, step, walk
 
 BASE = "answer base"
@@ -155,9 +155,20 @@ def table_of(sweep: Sweep, results: dict[str, dict[str, Any]], judge: str) -> Ta
     return table
 
 
+def sweeps() -> list[str]:
+    """The bundled recipes that are sweeps."""
+    return [name for name in bundled() if "method: sweep" in recipe_text(name)]
+
+
 @command
 def run(
-    recipe: Annotated[str, typer.Argument(help="The name of a bundled sweep, or a YAML file.")],
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            help="The name of a bundled sweep, or a YAML file.",
+            autocompletion=offered("distill.sweep:sweeps"),
+        ),
+    ],
     data: Annotated[Path, typer.Option(help="A folder with improved responses.")],
     out: Annotated[Path, typer.Option(help="Where everything of this sweep lives.")],
     student: Annotated[

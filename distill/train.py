@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from distill.core.command import Outcome, command
+from distill.core.command import Outcome, command, offered
 from distill.core.errors import BadInput, KindredError
 from distill.recipe import Pretrain, Pride, Sweep, Training, TwoStep, parse_recipe, recipe_text
 
@@ -99,12 +99,22 @@ def named_recipe(recipe: str, of_method: str | None) -> str:
 
 @command
 def run(
-    recipe: Annotated[str, typer.Argument(help="The name of a bundled recipe, or a YAML file.")],
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            help="The name of a bundled recipe, or a YAML file.",
+            autocompletion=offered("distill.recipe:bundled"),
+        ),
+    ],
     data: Annotated[Path, typer.Option(help="A folder that `distill compose` wrote.")],
     out: Annotated[Path, typer.Option(help="The folder to write the student to.")],
     of_method: Annotated[
         str | None,
-        typer.Argument(metavar="[RECIPE]", help="The recipe, when the word before is its method."),
+        typer.Argument(
+            metavar="[RECIPE]",
+            help="The recipe, when the word before is its method.",
+            autocompletion=offered("distill.recipe:bundled"),
+        ),
     ] = None,
     student: Annotated[
         str | None,

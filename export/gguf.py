@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from distill.core.command import Outcome, command
+from distill.core.command import Outcome, command, offered
 from distill.core.errors import BadInput
 from export.options import (
     Device,
@@ -40,7 +40,11 @@ def run(
     bits: Annotated[int | None, typer.Option(help="2 to 8, or 16; 4 without it.")] = None,
     type_: Annotated[
         str | None,
-        typer.Option("--type", help="llama.cpp's own mix instead: Q4_K_M, IQ3_M, Q8_0, ..."),
+        typer.Option(
+            "--type",
+            help="llama.cpp's own mix instead: Q4_K_M, IQ3_M, Q8_0, ...",
+            autocompletion=offered("export.types:TYPES"),
+        ),
     ] = None,
     out: Out = None,
     text: Text = None,

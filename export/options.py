@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from distill.core.command import offered
+
 Out = Annotated[
     Path | None,
     typer.Option(help="File (.gguf) or folder to write; `edge/` beside the checkpoint."),
@@ -21,9 +23,14 @@ Tensor = Annotated[
     list[str] | None,
     typer.Option(help="PATTERN=TYPE for the tensors whose names match; may be repeated."),
 ]
+
+
 Device = Annotated[
     str | None,
-    typer.Option(help="phone-4gb, phone-6gb, phone-8gb, laptop or a FILE.yaml: choose for it."),
+    typer.Option(
+        help="phone-4gb, phone-6gb, phone-8gb, laptop or a FILE.yaml: choose for it.",
+        autocompletion=offered("runtime.device:NAMES"),
+    ),
 ]
 MaxBytes = Annotated[int | None, typer.Option(min=1, help="Choose a file of at most so many.")]
 MaxKld = Annotated[

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from distill.core.command import offered
 from distill.core.errors import BadInput
 from distill.core.progress import say
 from runtime.address import address, bound, require_key_off_loopback
@@ -31,7 +32,8 @@ ReadersLocale = Annotated[
     str,
     typer.Option(
         help="Whose help lines are named, e.g. en-US; the default names no country's, and auto "
-        "those of the language that a reader's browser asks for."
+        "those of the language that a reader's browser asks for.",
+        autocompletion=offered("runtime.guarding.locales:locales", BY_LANGUAGE),
     ),
 ]
 
@@ -66,7 +68,10 @@ def run(
     ] = None,
     device_profile: Annotated[
         str | None,
-        typer.Option(help="Hold to phone-4gb, phone-6gb, phone-8gb, laptop or a YAML file."),
+        typer.Option(
+            help="Hold to phone-4gb, phone-6gb, phone-8gb, laptop or a YAML file.",
+            autocompletion=offered("runtime.device:NAMES"),
+        ),
     ] = None,
     queue: Annotated[
         int, typer.Option(help="Requests that may wait while others are answered.", min=0)

@@ -15,7 +15,7 @@ import inspect
 import json as json_format
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -92,6 +92,26 @@ def command(function: Callable[..., Outcome]) -> Callable[..., None]:
     annotations = {one.name: one.annotation for one in added}
     run.__annotations__ = {**function.__annotations__, **annotations, "return": None}
     return run
+
+
+def offered(values: Iterable[str] | str, *also: str) -> Callable[[str], list[str]]:
+    """For `autocompletion=`: the values that begin as a word does.
+
+    `MODULE:NAME` is a table, or what makes one, that is imported only when a shell asks.
+    """
+
+    def matching(incomplete: str) -> list[str]:
+        known = [*also, *(found(values) if isinstance(values, str) else values)]
+        return [value for value in known if value.startswith(incomplete)]
+
+    return matching
+
+
+def found(place: str) -> Iterable[str]:
+    module, _, name = place.partition(":")
+    table: Any = getattr(importlib.import_module(module), name)
+    values: Iterable[str] = table() if callable(table) else table
+    return values
 
 
 def show(text: list[Any]) -> None:

@@ -12,6 +12,8 @@ import typer
 
 from distill.core.asking import Terms
 from distill.core.chat import Sampling
+from distill.core.chat.table import PROVIDERS
+from distill.core.command import offered
 from distill.core.errors import BadInput
 from distill.core.options import with_options
 from distill.core.prices import read_price
@@ -28,7 +30,11 @@ class Service:
     """Who is asked, about which dialogues, how, and for how much money."""
 
     teacher: Annotated[
-        str, typer.Option(help="PROVIDER:MODEL, as in openai:gpt-4o or transformers:FOLDER.")
+        str,
+        typer.Option(
+            help="PROVIDER:MODEL, as in openai:gpt-4o or transformers:FOLDER.",
+            autocompletion=offered([f"{name}:" for name in PROVIDERS]),
+        ),
     ]
     out: Annotated[
         Path | None, typer.Option(help="The folder to write; may be left out with --dry-run.")

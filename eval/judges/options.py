@@ -12,9 +12,12 @@ import typer
 
 from distill.core.asking import Terms
 from distill.core.chat import Sampling
+from distill.core.chat.table import PROVIDERS
+from distill.core.command import offered
 from distill.core.errors import BadInput
 from distill.core.options import with_options
 from distill.core.prices import read_price
+from eval.judges.rubric import RUBRICS
 
 LEDGER = "ledger.sqlite"
 LOCAL = ("offline", "embedded", "person")
@@ -29,7 +32,8 @@ class JudgeOptions:
         typer.Option(
             help="Who decides: offline, offline:FOLDER (a scorer that you fitted), embedded, "
             "openai:MODEL, gemini:MODEL, transformers:FOLDER, person (votes given on the page of "
-            "distill demo). Again for a panel."
+            "distill demo). Again for a panel.",
+            autocompletion=offered([*LOCAL, *(f"{name}:" for name in PROVIDERS)]),
         ),
     ] = field(default_factory=lambda: ["offline"])
     model: Annotated[
@@ -41,7 +45,8 @@ class JudgeOptions:
     rubric: Annotated[
         str,
         typer.Option(
-            help="empathy, cognitive, affective, compassionate, safety, or a file of your own."
+            help="empathy, cognitive, affective, compassionate, safety, or a file of your own.",
+            autocompletion=offered(RUBRICS),
         ),
     ] = "empathy"
     calibration: Annotated[

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from distill.core.asking import Terms
 from distill.core.chat.table import open_chat
-from distill.core.command import Outcome, command
+from distill.core.command import Outcome, command, offered
 from distill.core.jsonl import sha256_of
 from distill.core.prices import read_price
 from eval.judges.options import LEDGER
@@ -66,10 +66,22 @@ def run(
     out: Annotated[Path, typer.Option(help="The folder of the scorer.")],
     features: Annotated[
         list[str],
-        typer.Option(help=f"Of {', '.join([*FAMILIES, LEARNED])}; again for their union."),
+        typer.Option(
+            help=f"Of {', '.join([*FAMILIES, LEARNED])}; again for their union.",
+            autocompletion=offered(FAMILIES, LEARNED),
+        ),
     ] = ["text"],  # noqa: B006
-    classifier: Annotated[str, typer.Option(help=f"Of {', '.join(CLASSIFIERS)}.")] = "logistic",
-    select: Annotated[str, typer.Option(help=f"none, {', '.join(SELECTIONS)}.")] = "none",
+    classifier: Annotated[
+        str,
+        typer.Option(help=f"Of {', '.join(CLASSIFIERS)}.", autocompletion=offered(CLASSIFIERS)),
+    ] = "logistic",
+    select: Annotated[
+        str,
+        typer.Option(
+            help=f"none, {', '.join(SELECTIONS)}.",
+            autocompletion=offered(SELECTIONS, "none"),
+        ),
+    ] = "none",
     keep: Annotated[int, typer.Option(min=1, help="Columns that a selection keeps.")] = 50,
     embedder: Annotated[str, typer.Option(help="local, or openai:MODEL.")] = "local",
     scorer: Annotated[

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from distill.core.command import offered
 from distill.core.progress import say
 
 if TYPE_CHECKING:
@@ -22,7 +23,10 @@ GuardSwitch = Annotated[
 ]
 GuardLocale = Annotated[
     str,
-    typer.Option(help="Whose help lines are named, e.g. en-US; the default names no country's."),
+    typer.Option(
+        help="Whose help lines are named, e.g. en-US; the default names no country's.",
+        autocompletion=offered("runtime.guarding.locales:locales"),
+    ),
 ]
 GuardPolicy = Annotated[
     Path | None, typer.Option(help="A guard policy of your own, instead of the bundled one.")

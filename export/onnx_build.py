@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -76,25 +77,32 @@ def write_merged(checkpoint: Checkpoint, folder: Path) -> Path:
 
 
 def run_builder(checkpoint: Checkpoint, source: Path, folder: Path, scratch: Path) -> None:
-    """The builder in a process of its own: it prints a line a tensor, and keeps its memory."""
+    """The builder in a process of its own: it prints a line a tensor, and keeps its memory.
+
+    It holds the other end of `stdin`, and ends when this process is killed.
+    """
     if importlib.util.find_spec("onnxruntime_genai") is None:
         raise MissingExtra(
             "onnx needs the extra 'onnx' (onnxruntime_genai not installed); "
             "install it with: pip install 'kindred-slm[onnx]'"
         )
     line = [sys.executable, "-W", "ignore", "-m", BUILDER, *map(str, (source, folder, scratch))]
-    environment = os.environ | OFFLINE
-    done = subprocess.run(line, capture_output=True, text=True, check=False, env=environment)
-    if done.returncode:
-        raise Unsupported(
-            f"onnxruntime-genai cannot build {checkpoint.folder}: {reason_of(done.stderr)}; "
-            "write a GGUF file: distill export gguf"
-        )
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL}
+    with (
+        tempfile.TemporaryFile() as said,
+        subprocess.Popen(line, **pipes, stderr=said, env=os.environ | OFFLINE) as builder,
+    ):
+        if builder.wait():
+            said.seek(0)
+            raise Unsupported(
+                f"onnxruntime-genai cannot build {checkpoint.folder}: {reason_of(said.read())}; "
+                "write a GGUF file: distill export gguf"
+            )
 
 
-def reason_of(stderr: str) -> str:
-    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-    return lines[-1] if lines else "it gave no reason"
+def reason_of(stderr: bytes) -> str:
+    lines = [line.strip() for line in stderr.decode("utf-8", "replace").splitlines()]
+    return next((line for line in reversed(lines) if line), "it gave no reason")
 
 
 def complete_config(checkpoint: Checkpoint, path: Path) -> None:

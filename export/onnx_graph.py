@@ -10,7 +10,9 @@ in layers of SmolLM3 that use none, scales all of Gemma 3's, does not know OLMo-
 some settings under the names of older configs.
 """
 
+import os
 import sys
+import threading
 from typing import Any
 
 # Its float16 computes in float16, and its quantizer knows nothing of what each weight matters.
@@ -33,6 +35,18 @@ def build_graph(source: str, folder: str, scratch: str) -> None:
     builder.Gemma3Model.make_rotary_embedding_caches_from_scratch = tables_of_gemma3
     builder.OLMoModel = Olmo2Model
     builder.create_model(*asked, **options)
+
+
+def end_with_parent() -> None:
+    """End when whoever holds the other end of stdin does: an orphan would write into what the
+    next export of the same student has begun.
+    """
+
+    def watch() -> None:
+        sys.stdin.buffer.read()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def is_head(model: Any, module: Any) -> bool:
@@ -75,4 +89,5 @@ def complete(config: Any) -> None:
 
 
 if __name__ == "__main__":
+    end_with_parent()
     build_graph(*sys.argv[1:])

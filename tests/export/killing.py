@@ -8,21 +8,32 @@ from pathlib import Path
 
 from distill.core.errors import KindredError
 from distill.core.manifest import check_files
-from tests.export.commands import ROOT, left_behind
+from tests.export.commands import ROOT
 
-STAGES = ("key", "F16.gguf", "importance.npz", "trial.part", "Q4_K_M.gguf.part")
+# What comes into being in the workshop of each format, in its order, and the final name.
+STAGES = {
+    "gguf": ("key", "F16.gguf", "importance.npz", "trial.part", "Q4_K_M.gguf.part"),
+    "onnx": (
+        "key",
+        "importance.npz",
+        "folder.part/builder",
+        "folder.part/model.onnx.data",
+        "folder.part/chat_template.jinja",
+    ),
+}
+NAMES = {"gguf": "{}-Q4_K_M.gguf", "onnx": "{}-onnx-int4"}
 
 
 class ExportKilling:
     """One student, one folder for its files, exported again and again."""
 
-    def __init__(self, student: Path, edge: Path, *options: object) -> None:
-        self.student, self.edge, self.options = student, edge, options
-        self.target = edge / f"{student.name}-Q4_K_M.gguf"
+    def __init__(self, student: Path, edge: Path, *options: object, kind: str = "gguf") -> None:
+        self.student, self.edge, self.options, self.kind = student, edge, options, kind
+        self.target = edge / NAMES[kind].format(student.name)
         self.work = edge / f".{self.target.name}.work"
 
     def start(self) -> "subprocess.Popen[bytes]":
-        words = ["export", "gguf", self.student, "--bits", 4, "--jobs", 1, "--out", self.edge]
+        words = ["export", self.kind, self.student, "--bits", 4, "--out", self.target]
         line = [sys.executable, "-m", "distill", *map(str, [*words, *self.options])]
         return subprocess.Popen(line, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
@@ -61,4 +72,5 @@ class ExportKilling:
     def rubbish(self) -> list[str]:
         """What a finished export should not have left."""
         own = (self.target.stem, "README.md")
-        return [name for name in left_behind(self.edge) if not name.startswith(own)]
+        names = (path.name for path in self.edge.iterdir())
+        return sorted(name for name in names if not name.startswith(own))

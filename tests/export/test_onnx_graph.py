@@ -1,5 +1,7 @@
 """The float32 graph of every architecture against torch: whole, in pieces, token by token."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -121,3 +123,13 @@ def test_a_matrix_of_two_parts_gives_both_their_inputs_and_their_bits(tmp_path):
     assert (halves[0] in mixture.wide) == (halves[1] in mixture.wide)
     narrow(folder, 4, tied=False, mixture=mixture)
     assert read_back(folder, 4, 1).layers_by_bits["8"] == len(mixture.wide)
+
+
+def test_the_builder_ends_with_the_process_that_began_it():
+    code = "import signal; from export.onnx_graph import end_with_parent; end_with_parent(); "
+    code += "print('watching', flush=True); signal.pause()"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", code], **pipes) as builder:
+        assert builder.stdout.readline().strip() == b"watching"
+        builder.stdin.close()
+        assert builder.wait(60) == 1

@@ -1,5 +1,4 @@
-# A CPU server of one file: docker build -t kindred .
-# docker run --rm -p 8080:8080 -e KINDRED_API_KEY -v "$PWD/runs/mine/edge:/models:ro" kindred /models/student-Q4_K_M.gguf
+# A CPU server of one file; docs/install.md says how to build and run it.
 FROM python:3.11-slim-bookworm AS build
 RUN apt-get update && apt-get install --yes --no-install-recommends build-essential cmake \
     && rm -rf /var/lib/apt/lists/*
@@ -18,7 +17,7 @@ FROM python:3.11-slim-bookworm
 RUN apt-get update && apt-get install --yes --no-install-recommends libgomp1 \
     && rm -rf /var/lib/apt/lists/* && useradd --create-home --uid 1000 kindred
 COPY --from=build /kindred /kindred
-USER kindred
+USER 1000
 WORKDIR /home/kindred
 EXPOSE 8080
 HEALTHCHECK --start-period=30s CMD ["/kindred/bin/python", "-c", \

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import re
 import shlex
 import subprocess
@@ -25,6 +26,7 @@ TOC = re.compile(r"```\{toctree\}\n(.*?)```", re.DOTALL)
 NAMED = re.compile(r"`((?:distill|export|runtime|eval|demo|tests|docs)/[\w./-]+)(?:::(\w+))?`")
 BENCHMARK = re.compile(r"python (?:-m )?tests[./]benchmarks[./](\w+)")
 
+PACKAGES = ("distill", "export", "runtime", "eval", "demo")
 FOR_PROGRAMS = {"eval scoring learn-caring", "runtime describe"}
 
 
@@ -100,6 +102,17 @@ def test_every_page_is_reached_from_the_index():
         targets = [page.parent / name for name in [*names, *LINK.findall(text_of(page))]]
         waiting += [one.resolve() for one in targets if one.resolve() in DOCS]
     assert reached == set(DOCS)
+
+
+def test_the_container_starts_a_command_that_parses_from_files_that_are_there():
+    lines = text_of(ROOT / "Dockerfile").splitlines()
+    told = {line.split(" ", 1)[0]: line.split(" ", 1)[-1] for line in lines}
+    program, *words = json.loads(told["ENTRYPOINT"])
+    assert program.endswith("/bin/distill")
+    code, _, err = helped([*words, *json.loads(told["CMD"])])
+    assert code == 0, err
+    sent = [line[1:] for line in text_of(ROOT / ".dockerignore").splitlines() if line[0] == "!"]
+    assert set(PACKAGES) <= set(sent) and all((ROOT / name).exists() for name in sent)
 
 
 def test_every_extra_is_told_where_one_installs():

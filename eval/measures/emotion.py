@@ -53,6 +53,13 @@ def learned_from(material: Material, emotions: dict[str, str]) -> list[tuple[Dia
     return random.Random(material.seed).sample(found, min(len(found), MOST_LEARNED))
 
 
+def encoded(*columns: list[str]) -> list[Floats]:
+    """The vectors of each column of texts, all of them read under one bar."""
+    rows = open_encoder().vectors([text for column in columns for text in column], "emotion")
+    ends = np.cumsum([len(column) for column in columns])
+    return np.split(rows, ends[:-1])
+
+
 def accuracy_of(model: Any, rows: Floats, labels: Sequence[str]) -> list[bool]:
     return [bool(told == given) for told, given in zip(model.predict(rows), labels, strict=True)]
 
@@ -70,11 +77,13 @@ def figures(material: Material) -> list[Figure]:
             f"{material.data} states no emotion of the dialogues that were answered; gather them "
             "with the emotions, or leave --data out"
         )
-    encoder = open_encoder()
-    heard, replied = (encoder.vectors([f(one) for one in learned]) for f in (first, second))
-    turns = encoder.vectors([said(dialogue) for dialogue, *_ in asked])
-    own = encoder.vectors([text for _, text, _ in asked])
-    reference = encoder.vectors([references[0] for *_, references in asked])
+    heard, replied, turns, own, reference = encoded(
+        [said(dialogue) for dialogue, _ in learned],
+        [text for _, text in learned],
+        [said(dialogue) for dialogue, *_ in asked],
+        [text for _, text, _ in asked],
+        [references[0] for *_, references in asked],
+    )
     given = [emotions[dialogue.id] for dialogue, _ in learned]
     labels = [emotions[dialogue.id] for dialogue, *_ in asked]
 
@@ -109,11 +118,3 @@ def figures(material: Material) -> list[Figure]:
         mean(name, right, material.seed, unit="share right", means=means, is_not=is_not)
         for name, (right, means, is_not) in found.items()
     ]
-
-
-def first(one: tuple[Dialogue, str]) -> str:
-    return said(one[0])
-
-
-def second(one: tuple[Dialogue, str]) -> str:
-    return one[1]

@@ -20,9 +20,11 @@ from numpy.typing import NDArray
 
 from distill.core.errors import BadInput, MissingExtra, Unsupported
 from distill.core.jsonl import sha256_of
+from distill.core.machine import physical_cores
 from distill.core.records import Dialogue
 from distill.core.serving import served
 from eval.candidates import CandidateOptions, is_onnx, kind_of
+from eval.machine import load
 
 Likelihood = Callable[[Dialogue, str], tuple[float, int]]
 LONGEST = 4096
@@ -87,7 +89,15 @@ def of_file(path: Path) -> Iterator[tuple[str, Likelihood]]:
     # A context as long as the student was trained for may not fit the memory.
     trained = int(known.get(f"{known['general.architecture']}.context_length", LONGEST))
     room = min(trained, LONGEST)
-    model: Any = Llama(str(path), n_ctx=room, logits_all=True, verbose=False)
+    cores = spare_cores()
+    model: Any = Llama(
+        str(path),
+        n_ctx=room,
+        n_threads=cores,
+        n_threads_batch=cores,
+        logits_all=True,
+        verbose=False,
+    )
     try:
         end, begin = (
             model._model.token_get_text(token) if token >= 0 else ""
@@ -111,6 +121,15 @@ def of_file(path: Path) -> Iterator[tuple[str, Likelihood]]:
         yield sha256_of(path), likelihood
     finally:
         model.close()
+
+
+def spare_cores() -> int:
+    """Cores that nobody else is using, at least one.
+
+    Threads of llama.cpp wait for one another at every matrix: where two share a core with other
+    work, a reply takes ten times as long as on one thread.
+    """
+    return max(1, physical_cores() - int(load() or 0))
 
 
 def metadata_of(path: Path) -> dict[str, str]:

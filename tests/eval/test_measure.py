@@ -108,6 +108,13 @@ def test_a_file_finds_the_same_replies_as_likely_as_its_checkpoint(tiny_folder, 
         assert tokens == same and mine == pytest.approx(theirs, rel=2e-3)
 
 
+@pytest.mark.parametrize(("busy", "cores"), [(0.4, 4), (2.9, 2), (11.0, 1), (None, 4)])
+def test_a_busy_machine_lends_only_the_cores_that_are_free(monkeypatch, busy, cores):
+    monkeypatch.setattr(likelihood, "physical_cores", lambda: 4)
+    monkeypatch.setattr(likelihood, "load", lambda: busy)
+    assert likelihood.spare_cores() == cores
+
+
 def test_perplexity_is_of_all_tokens_and_bits_are_of_all_bytes(tiny_folder, data):
     answers = material(data, TEXTS, student=str(tiny_folder))
     with pytest.raises(BadInput, match=r"did not give the answers in .*; name the one that did"):

@@ -40,17 +40,20 @@ def served(
     *,
     threads: int | None = None,
     profile: str | None = None,
+    guard: bool = True,
     guard_locale: str | None = None,
     start_s: float = START_S,
 ) -> Iterator[Served]:
     """Serve a file on a free loopback port, held to a device profile if one is named.
 
-    `guard_locale` says whose help lines its guard names. The server ends with the block.
+    `guard_locale` says whose help lines its guard names; without `guard` the student speaks alone.
+    The server ends with the block.
     """
     argv = [sys.executable, "-m", "runtime", "serve", str(existing(artifact)), "--port", "0"]
     argv += ["--json", *(["--threads", str(threads)] if threads else [])]
     argv += ["--device-profile", profile] if profile else []
     argv += ["--guard-locale", guard_locale] if guard_locale else []
+    argv += [] if guard else ["--guard", "off"]
     # A key in the environment is for servers that others reach; this one is reached by us alone.
     environment = {key: value for key, value in os.environ.items() if key not in SERVER_KEYS}
     with (

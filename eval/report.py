@@ -78,7 +78,7 @@ def run(
     run_dir: Annotated[Path, typer.Argument(help="The folder of a run, as in runs/quickstart.")],
     artifact: Annotated[
         str | None,
-        typer.Option(help="Name of the file in edge/ that the report is about, if several."),
+        typer.Option(help="The artifact in edge/ that the report is about, if several."),
     ] = None,
 ) -> Outcome:
     """Join everything that is known of an artifact on one page: HTML, Markdown, JSON."""

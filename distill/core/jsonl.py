@@ -83,8 +83,21 @@ def read_jsonl(path: Path, kind: type[Record]) -> list[Record]:
     """Every record of a file; BadInput names every line that is broken."""
     problems = Problems()
     records = list(each_record(path, kind, problems))
+    if not records and len(problems.lines) > 1:
+        refuse_another_kind(path, kind)
     problems.refuse()
     return records
+
+
+def refuse_another_kind(path: Path, kind: type[BaseModel]) -> None:
+    """BadInput in one line for a file of other records, which would be broken line by line."""
+    needed = [name for name, held in kind.model_fields.items() if held.is_required()]
+    first = next(value for _, value in numbered_lines(path))
+    if isinstance(first, dict) and 2 * len(first.keys() & set(needed)) < len(needed):
+        raise BadInput(
+            f"{path} is another kind of file: it has {', '.join(first)} on a line, and a file of "
+            f"type {kind.__name__} has {', '.join(needed)}"
+        )
 
 
 def each_record(path: Path, kind: type[Record], problems: "Problems") -> Iterator[Record]:

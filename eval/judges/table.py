@@ -27,7 +27,8 @@ def open_judges(asked: JudgeOptions, out: Path, *, ties: bool = True) -> list[Ju
     for spec in asked.specs():
         kind = spec.partition(":")[0]
         if kind not in JUDGES:
-            raise BadInput(f"there is no judge {spec!r}; choose one of: {', '.join(JUDGES)}")
+            known = ", ".join(f"{k}:MODEL" if k in PROVIDERS else k for k in JUDGES)
+            raise BadInput(f"there is no judge {spec!r}; choose one of: {known}")
         if kind not in PROVIDERS and asked.batch:
             raise BadInput(f"the judge {kind} has no batches; leave --batch out")
         judge: Judge = importlib.import_module(JUDGES[kind]).opened(spec, asked, out, ties)

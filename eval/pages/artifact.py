@@ -18,6 +18,8 @@ NAMES = {
     "file_bits_per_weight": "bits per weight, whole file",
     "parameters": "parameters",
     "token_embedding": "token embedding",
+    "layers_by_bits": "linear layers by bits",
+    "accuracy_level": "accuracy level (4: activations in int8)",
 }
 
 
@@ -97,6 +99,8 @@ def fallback_row(artifact: Artifact) -> list[tuple[str, str]]:
 
 def described(name: str, value: Any) -> str:
     """Bytes and weights by kind as shares of their sum; anything else as it is."""
+    if name == "layers_by_bits" and isinstance(value, dict):
+        return ", ".join(f"{count(n, 'layer')} in {bits} bits" for bits, n in value.items())
     counted = isinstance(value, dict) and value and all(type(n) is int for n in value.values())
     if counted and name.startswith(("bytes_by", "weights_by")):
         total = sum(value.values()) or 1

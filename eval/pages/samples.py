@@ -42,7 +42,9 @@ def doubts(found: Evidence) -> Section | None:
     kinds = {
         "changed with the order": [n for n, e in ends.items() if flipped(e)],
         "split the judges": [n for n, e in ends.items() if disputed(e)],
-        "were lost": [n for n, e in ends.items() if e and verdicts.outcome(e) == "loss"],
+        f"went to {found.base.candidate}": [
+            n for n, e in ends.items() if e and verdicts.outcome(e) == "loss"
+        ],
     }
     said = [f"{count(len(names), 'pair')} {what}." for what, names in kinds.items() if names]
     chosen = dict.fromkeys(name for names in kinds.values() for name in names[:DOUBTED])

@@ -97,7 +97,8 @@ def plain(value: object) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, dict):
-        return ", ".join(f"{name} {plain(inner)}" for name, inner in value.items()) or "none"
+        told = (f"{name.replace('_', ' ')} {plain(inner)}" for name, inner in value.items())
+        return ", ".join(told) or "none"
     if isinstance(value, list | tuple):
         return ", ".join(plain(inner) for inner in value) or "none"
     return str(value)

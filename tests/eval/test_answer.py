@@ -10,15 +10,16 @@ import time
 import psutil
 import pytest
 
-from distill.core.chat import Sampling
+from distill.core.chat import OpenAIChat, Sampling
 from distill.core.errors import BadInput
 from distill.core.jsonl import digest_text, sha256_of
 from distill.core.records import Answer, Dialogue, Turn
-from eval.candidates import CandidateOptions
+from distill.core.serving import served
+from eval.candidates import CandidateOptions, open_candidate
 from eval.candidates.checkpoint import opened
-from eval.held_out import read_dialogues
+from eval.held_out import read_answers, read_dialogues
 from tests.endpoint import StubEndpoint
-from tests.eval.pairs import ROOT, distill, error_line, lines_of, write_dialogues
+from tests.eval.pairs import ROOT, distill, error_line, lines_of, write_answers, write_dialogues
 from tests.models import tiny_checkpoint
 
 
@@ -82,6 +83,18 @@ def test_a_file_is_answered_by_the_runtime_and_repeats_exactly(ask, tiny_gguf):
     for line in runs[0]:
         assert line["candidate"] == "tiny" and line["finish_reason"] in ("stop", "length")
         assert line["tokens"] <= 6 and line["first_token_s"] > 0
+
+
+def test_a_served_file_is_judged_by_its_own_words_and_not_by_its_guards(tmp_path, tiny_gguf):
+    turn = Turn(role="user", content="I want to kill myself tonight.")
+    dialogue = Dialogue(id="d", source="test", turns=[turn], split="test")
+    with served(tiny_gguf) as server:
+        chat = OpenAIChat(server.model, base_url=server.url, api_key="local")
+        shown = chat.reply(dialogue.messages(), Sampling(4)).text
+    with open_candidate(str(tiny_gguf), CandidateOptions()) as candidate:
+        ((_, reply),) = candidate.replies([dialogue], Sampling(4))
+    assert "please reach a person now" in shown
+    assert "person" not in reply.text and reply.text in shown
 
 
 def test_a_checkpoint_folder_answers(ask, checkpoint):
@@ -203,6 +216,17 @@ def test_unusable_outputs_and_dialogues_are_refused_before_anything_is_asked(ask
         ask.dialogues.write_text(whole + '{"id": "x"}\n')
         assert "test.jsonl:5:" in error_line(ask(*words))
         assert endpoint.requests == []
+
+
+def test_a_file_of_another_kind_is_refused_in_one_line(tmp_path):
+    answers = write_answers(tmp_path / "answers.jsonl", "x", ["Hello."] * 50)
+    with pytest.raises(BadInput) as refused:
+        read_dialogues(answers)
+    said = str(refused.value)
+    assert "\n" not in said and "is another kind of file: it has dialogue_id," in said
+    assert said.endswith("of type Dialogue has id, source, turns, split")
+    with pytest.raises(BadInput, match=r"test.jsonl is another kind .* of type Answer has"):
+        read_answers(write_dialogues(tmp_path / "test.jsonl"))
 
 
 def lines_beside(out):

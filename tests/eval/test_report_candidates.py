@@ -85,7 +85,7 @@ def test_verdicts_on_the_page_are_those_in_the_rate(found):
 def test_flips_disputes_and_losses_are_to_be_read_with_what_the_judges_said(found):
     shown = doubts(found)
     said = " ".join(shown.beside)
-    for what in ("changed with the order", "split the judges", "were lost"):
+    for what in ("changed with the order", "split the judges", "went to base"):
         assert f"pairs {what}" in said
     assert 5 <= len(shown.samples) <= 15
     notes = [note for sample in shown.samples for note in sample.notes]

@@ -14,7 +14,7 @@ from pathlib import Path
 from random import SystemRandom
 from typing import Any, Literal
 
-from demo.listening import Heard
+from demo.hearing import Heard
 from distill.core.errors import BadInput
 from distill.core.jsonl import digest_text, read_jsonl, write_jsonl
 from distill.core.records import Answer, Dialogue, Judgement, Record, Turn, Verdict

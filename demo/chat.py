@@ -16,8 +16,8 @@ import typer
 
 from demo.ballot import Candidate
 from demo.files import chosen, digest, names
+from demo.gradio_touches import import_gradio
 from demo.page import Opened, page
-from demo.start import import_gradio
 from demo.web import HOST, application, listener, serve
 from distill.core.jsonl import digest_text
 from distill.core.progress import say

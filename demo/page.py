@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from demo.ballot import Candidate
-from demo.start import import_gradio, rest_when_idle
+from demo.gradio_touches import import_gradio, rest_when_idle
 from distill.core.serving import Served
 
 
@@ -26,7 +26,7 @@ def page(files: list[Opened], votes: Path) -> Any:
     import_gradio()
     import gradio as gr
 
-    from demo.listening import Ear
+    from demo.hearing import Ear
     from demo.tab_chat import ChatTab
     from demo.tab_compare import ONE_FILE, CompareTab, Contest
     from demo.tab_inside import inside_tab

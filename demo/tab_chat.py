@@ -12,7 +12,7 @@ from typing import Any
 import gradio as gr
 
 from demo.desk import Desk
-from demo.listening import Ear, Heard, together
+from demo.hearing import Ear, Heard, together
 from demo.turns import (
     Chats,
     Said,

@@ -14,7 +14,7 @@ import gradio as gr
 
 from demo.ballot import QUESTION, Ballot, Candidate, Round, Vote, interval, new_round, save
 from demo.desk import Desk
-from demo.listening import Ear, Heard, together
+from demo.hearing import Ear, Heard, together
 from demo.tab_chat import AT_ONCE, QUIET, Update, entry
 from demo.turns import help_html
 from distill.core.errors import KindredError
@@ -191,9 +191,10 @@ def tally(ballot: Ballot, pair: tuple[Candidate, Candidate]) -> str:
     if not wins + losses:
         return f"{counts} Nothing is decided."
     low, high = interval(wins, losses)
+    decided = f"{wins + losses} decided vote{'s' if wins + losses > 1 else ''}"
     return (
-        f"{counts} {pair[0].name} is preferred in {wins / (wins + losses):.0%} of "
-        f"{wins + losses} decided votes (95 % interval {low:.0%} to {high:.0%})."
+        f"{counts} {pair[0].name} is preferred in {wins / (wins + losses):.0%} of {decided} "
+        f"(95 % interval {low:.0%} to {high:.0%})."
     )
 
 

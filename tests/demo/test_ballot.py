@@ -5,7 +5,7 @@ import json
 import pytest
 
 from demo.ballot import Ballot, Candidate, Round, interval, new_round, save
-from demo.listening import Heard
+from demo.hearing import Heard
 from demo.tab_compare import tally
 from distill.core.command import group_of
 from distill.core.errors import BadInput, MissingInput

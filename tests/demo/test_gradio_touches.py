@@ -1,6 +1,6 @@
 """Where Gradio's inside is touched, it still is as we take it to be.
 
-A failure here means that Gradio has changed: `demo/start.py` names both places.
+A failure here means that Gradio has changed: `demo/gradio_touches.py` names both places.
 """
 
 import json
@@ -9,11 +9,11 @@ import sys
 
 import pytest
 
-from demo.start import IDLE_S
+from demo.gradio_touches import IDLE_S
 
 LOOK = """
 import asyncio, json, sys
-from demo.start import import_gradio, rest_when_idle
+from demo.gradio_touches import import_gradio, rest_when_idle
 
 stubs, waited = [], []
 

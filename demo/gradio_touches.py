@@ -2,7 +2,7 @@
 
 In: nothing, or a page. Out: Gradio is imported in half the time, with its telemetry off; a page
 that rests while nobody asks for anything. Nothing is refused: a Gradio that has changed there
-starts slowly and waits restlessly, and `tests/demo/test_start.py` fails.
+starts slowly and waits restlessly, and `tests/demo/test_gradio_touches.py` fails.
 """
 
 import gc

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from demo.listening import MOST_TOKENS, Ear, Heard, after, together
+from demo.hearing import MOST_TOKENS, Ear, Heard, after, together
 from demo.tab_chat import summary
 from distill.core.serving import Served, served
 from runtime.guard import Guard

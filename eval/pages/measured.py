@@ -24,7 +24,9 @@ def measured(found: Evidence) -> Section:
         (said(name, figures), *(cell(one.get(name)) for one in figures.values())) for name in names
     ]
     kinds = {name: first_of(name, figures) for name in names}
-    described = [(name, str(one["means"]), str(one["is_not"])) for name, one in kinds.items()]
+    described = [
+        (worded(name), str(one["means"]), str(one["is_not"])) for name, one in kinds.items()
+    ]
     tables = [
         Table("Figures with 95 % intervals", ("measure", *held), rows),
         Table("What they mean", ("measure", "is", "is not"), described),
@@ -49,7 +51,12 @@ def first_of(name: str, figures: dict[str, dict[str, dict[str, Any]]]) -> dict[s
 
 def said(name: str, figures: dict[str, dict[str, dict[str, Any]]]) -> str:
     unit = first_of(name, figures).get("unit")
-    return f"{name}, {unit}" if unit else name
+    return f"{worded(name)}, {unit}" if unit else worded(name)
+
+
+def worded(name: str) -> str:
+    """A name that a narrow column can break."""
+    return name.replace("_", " ")
 
 
 def cell(figure: dict[str, Any] | None) -> str:
@@ -76,5 +83,8 @@ def notes(held: dict[str, dict[str, Any]]) -> list[str]:
 def absences(held: dict[str, dict[str, Any]]) -> list[Table]:
     """Families that were not measured, and why, said once for all candidates that lack them."""
     missing = [pair for one in held.values() for pair in (one.get("absent") or {}).items()]
-    rows = list(dict.fromkeys(missing))
+    rows = [
+        (worded(name), str(why).removeprefix(f"{NOT_MEASURED}: "))
+        for name, why in dict.fromkeys(missing)
+    ]
     return [Table("Not measured", ("measure", "why"), rows)] if rows else []

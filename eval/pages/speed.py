@@ -32,7 +32,7 @@ def speed_section(found: Evidence) -> Section:
             Headline(rate(held.get("tokens_per_s")), "after the first, median"),
             Headline(size(held.get("peak_memory_bytes")), "peak memory of the serving process"),
         ],
-        beside=[machine_said(held), *held_to(held)],
+        beside=[machine_said(held), *busy(held), *held_to(held)],
         tables=[
             latency_table(held),
             *length_tables(held),
@@ -56,6 +56,19 @@ def machine_said(held: Held) -> str:
     if system := machine.get("system"):
         parts.append(str(system))
     return f"Machine: {', '.join(parts)}. Other machines give other figures."
+
+
+def busy(held: Held) -> list[str]:
+    """A warning where others wanted the cores; one more than there are may be our own last step."""
+    machine = held.get("machine")
+    load = machine.get("load_before") if isinstance(machine, dict) else None
+    cores = machine.get("usable_cores") or machine.get("physical_cores") if load else None
+    if not cores or load <= cores + 1:
+        return []
+    return [
+        f"The machine was busy: {load:.1f} processes wanted its {count(cores, 'core')} before the "
+        "first question. Measure again when it is idle; these figures are slower than the file."
+    ]
 
 
 def held_to(held: Held) -> list[str]:

@@ -23,7 +23,7 @@ from eval.pages.summary import summary
 from eval.report import build
 from tests.eval.crowd import Crowd
 from tests.eval.pairs import distill
-from tests.eval.run_folder import NOTE, RunFolder
+from tests.eval.run_folder import MACHINE, NOTE, RunFolder
 
 VOID = {"meta", "img", "br", "hr", "input", "link", "use", "path"}
 ATTACK = "<script>alert('x')</script> **bold** | [a](http://x) & <img src=x onerror=y>"
@@ -295,6 +295,13 @@ def test_figures_that_a_command_did_not_write_are_not_measured(run):
         "not measured",
     ]
     assert shown.beside == ["Machine: not stated."]
+
+
+@pytest.mark.parametrize(("load", "said"), [(2.9, False), (7.25, True), (None, False)])
+def test_figures_of_a_busy_machine_are_said_to_be_slower_than_the_file(run, load, said):
+    run.change_latency(machine=MACHINE | {"load_before": load})
+    beside = " ".join(section(run, "Latency and memory").beside)
+    assert ("7.2 processes wanted its 2 cores before the first question" in beside) == said
 
 
 def test_samples_are_the_first_twenty_by_digest_of_the_id(tmp_path):

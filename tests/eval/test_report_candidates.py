@@ -105,7 +105,7 @@ def test_measures_say_what_they_are_not_and_what_is_missing(found):
     tables = {table.caption: table for table in measured(found).tables}
     figures = tables["Figures with 95 % intervals"]
     assert figures.columns == ("measure", "student", "base", "one-step")
-    assert figures.rows[0][:2] == ("distinct_1, share", "0.210 (0.190 to 0.240)")
+    assert figures.rows[0][:2] == ("distinct 1, share", "0.210 (0.190 to 0.240)")
     assert figures.rows[1][1] == "not measured"
     assert tables["What they mean"].rows[1][2] == "a measure of empathy"
     assert list(tables["Not measured"].rows) == [("perplexity", "no --student was given")]

@@ -141,7 +141,9 @@ def plotted(rows: Sequence[Row], path: Path) -> None:
         bars(left, at, shown, colour, f"{label} privileged fields")
     left.set_xticks(range(len(arms)), arms, rotation=20)
     left.set_ylabel("held-out CE, difference from CE alone (nats)")
-    left.legend(frameon=False)
+    figure.legend(
+        *left.get_legend_handles_labels(), loc="outside upper left", ncols=2, frameon=False
+    )
     shown = sorted((r for r in rows if r["arm"] == "all"), key=lambda r: r["known_share"])
     bars(right, [row["known_share"] * 100 for row in shown], shown, "#2f5d8a", "all", line="-")
     right.set_xlabel("dialogues with privileged fields (%)")

@@ -112,8 +112,9 @@ function offerCountries({ locale, locales }) {
 
 function countryOf(locale) {
   if (locale === "default") return "No country's own";
+  const { region } = new Intl.Locale(locale);
   const names = new Intl.DisplayNames(["en"], { type: "region" });
-  return `${names.of(new Intl.Locale(locale).region)} (${locale})`;
+  return region ? `${names.of(region)} (${locale})` : locale;
 }
 
 function offerOpeners() {

@@ -61,9 +61,9 @@ def machine_said(held: Held) -> str:
 def busy(held: Held) -> list[str]:
     """A warning where others wanted the cores; one more than there are may be our own last step."""
     machine = held.get("machine")
-    load = machine.get("load_before") if isinstance(machine, dict) else None
-    cores = machine.get("usable_cores") or machine.get("physical_cores") if load else None
-    if not cores or load <= cores + 1:
+    known = machine if isinstance(machine, dict) else {}
+    load, cores = known.get("load_before"), known.get("usable_cores") or known.get("physical_cores")
+    if not load or not cores or load <= cores + 1:
         return []
     return [
         f"The machine was busy: {load:.1f} processes wanted its {count(cores, 'core')} before the "

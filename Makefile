@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 BENCH = $(BIN)/python -m tests.benchmarks
 
 .PHONY: setup quickstart test lint docs base agreement decode fuzz disconnects mutated soak latency-peer \
-	report-size coverage architectures clean-install demo-page pocket-page arm64 types clean
+	report-size coverage architectures clean-install demo-page pocket-page pocket-picture arm64 types clean
 
 setup: $(STAMP)
 
@@ -88,6 +88,8 @@ demo-page: setup
 	$(BENCH).demo_page $(FILE)
 pocket-page: setup
 	$(BENCH).pocket_page $(FILE)
+pocket-picture: setup
+	$(BENCH).pocket_picture $(FILE) docs/images/pocket.png
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -86,7 +86,7 @@ class Guard:
             seen = look(words, self._policy)
             chances = self._classifier.probabilities(seen)
             chance = 1 - chances["not"]
-            entry = self._sure(seen) or self._likely(chances)
+            entry = self._sure(seen) or self._likely(seen, chances)
             if entry is not None and (fired is None or chance > score):
                 fired = entry
             score = max(score, chance)
@@ -104,8 +104,11 @@ class Guard:
                 return entry
         return None
 
-    def _likely(self, chances: Mapping[str, float]) -> Entry | None:
-        if 1 - chances["not"] < self._policy.threshold:
+    def _likely(self, seen: Seen, chances: Mapping[str, float]) -> Entry | None:
+        """The likeliest entry; words alone, without a signal, must speak louder."""
+        policy = self._policy
+        needed = policy.threshold if seen.signals else policy.threshold_of_words
+        if 1 - chances["not"] < needed:
             return None
         return max(self._policy.entries.values(), key=lambda entry: chances[entry.id])
 

@@ -30,7 +30,7 @@ def run(
         list[Path] | None, typer.Argument(help="JSON lines with text, label and kind.")
     ] = None,
     everyday: Annotated[
-        list[Path] | None, typer.Option(help="Dialogues whose user turns are no crisis.")
+        list[Path] | None, typer.Option(help="Dialogues in which nobody is in danger.")
     ] = None,
     policy: Annotated[Path | None, typer.Option(help="The policy; by default the bundled.")] = None,
     out: Annotated[Path, typer.Option(help="Where the classifier goes.")] = HERE / BUNDLED,

@@ -61,15 +61,17 @@ def read_labelled(path: Path) -> list[Labelled]:
 
 
 def read_everyday(path: Path) -> list[Labelled]:
-    """What people say in the dialogues of a file: all of it taken for no crisis.
+    """What is said in the dialogues of a file, and each response to them: taken for no crisis.
 
     What `distill gather` wrote will do; of splits only `train` is read.
     """
     if not path.is_file():
         raise MissingInput(f"{path} is no file; give the dialogues.jsonl of distill gather")
     rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
-    turns = [turn for row in rows if row.get("split", "train") == "train" for turn in row["turns"]]
-    said = list(dict.fromkeys(turn["content"] for turn in turns if turn["role"] == "user"))
+    kept = [row for row in rows if row.get("split", "train") == "train"]
+    turns = [turn["content"] for row in kept for turn in row["turns"]]
+    replies = [reply for row in kept for reply in row.get("responses", {}).values()]
+    said = list(dict.fromkeys([*turns, *replies]))
     random.Random(0).shuffle(said)
     return [Labelled(text, False, "everyday", everyday=True) for text in said[:MOST_EVERYDAY]]
 

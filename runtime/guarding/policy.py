@@ -42,6 +42,7 @@ class Policy(BaseModel):
 
     version: Literal[1]
     threshold: float = Field(gt=0, lt=1)
+    threshold_of_words: float = Field(default=1, gt=0, le=1)
     entries: dict[Literal["self", "other", "danger"], Entry]
     words: dict[str, Texts]
     harmless: list[str]

@@ -18,6 +18,7 @@ def portable(policy: Policy, locale: str) -> dict[str, Any]:
     return {
         "entries": entries,
         "threshold": policy.threshold,
+        "threshold_of_words": policy.threshold_of_words,
         "words": {
             "stop": words.STOP,
             "wholes": words.ENDINGS,

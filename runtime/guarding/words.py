@@ -8,6 +8,8 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
+from runtime.guarding.spelling import MISSPELT
+
 STOP = "."
 TOKENS = re.compile(r"[^\W_]+|[.!?;\n]+|[\U0001F300-\U0001FAFF]|\u2026")
 APOSTROPHES = re.compile(r"[’‘ʼ`´'ʹ]")
@@ -15,7 +17,7 @@ LONG_RUN = re.compile(r"([^\W\d_])\1{2,}")
 # What is left of a contraction when its apostrophe goes would sometimes be another word.
 WHOLE = re.compile(r"\b(i|you|he|she|it|we|they|that|there|who)'(ll|d)\b")
 ENDINGS = {"ll": "will", "d": "would"}
-SINGLE = {
+SINGLE = MISSPELT | {
     "u": "you",
     "ur": "your",
     "r": "are",
@@ -28,6 +30,16 @@ SINGLE = {
     "daddy": "dad",
     "nite": "night",
     "tonite": "tonight",
+    "wana": "wanna",
+    "dnt": "dont",
+    "ded": "dead",
+    "dieing": "dying",
+    "meself": "myself",
+    "suicidel": "suicidal",
+    "suicidle": "suicidal",
+    "no1": "nobody",
+    "any1": "anyone",
+    "sum1": "someone",
     "tmrw": "tomorrow",
     "pls": "please",
     "plz": "please",
@@ -44,7 +56,9 @@ PAIRS = {
     ("i", "am"): "im",
     ("i", "have"): "ive",
     ("going", "to"): "gonna",
+    ("going", "2"): "gonna",
     ("want", "to"): "wanna",
+    ("want", "2"): "wanna",
     ("do", "not"): "dont",
     ("did", "not"): "didnt",
     ("does", "not"): "doesnt",

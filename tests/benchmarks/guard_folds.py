@@ -1,12 +1,14 @@
 """How often the guard fires when it should and when it should not, on messages new to it.
 
-`python tests/benchmarks/guard_folds.py PATH [--folds 5] [--threshold T] [--show] [--out FILE]`:
-PATH holds JSON lines with `text`, `label` (crisis or not) and `kind`. Each fold is judged by a
-classifier that learned from the other folds, the package's written messages and everyday turns;
-messages of the package that are in PATH are left out. The patterns are the same for every fold:
-whoever wrote them had seen development.jsonl, so on that file the figures flatter, and only a set
-that nobody has looked at tells how the guard does on new messages (`--folds 1`: learn from all of
-the package, judge all of PATH).
+`python tests/benchmarks/guard_folds.py PATH [--folds 5] [--threshold T] [--ordinary DIALOGUES]
+[--show] [--out FILE]`: PATH holds JSON lines with `text`, `label` (crisis or not) and `kind`. Each
+fold is judged by a classifier that learned from the other folds, the package's written messages and
+everyday turns; messages of the package that are in PATH are left out. The patterns are the same for
+every fold: whoever wrote them had seen development.jsonl, so on that file the figures flatter, and
+only a set that nobody has looked at tells how the guard does on new messages (`--folds 1`: learn
+from all of the package, judge all of PATH). `--ordinary` counts how often the guard as it ships
+fires on what people say in dialogues of ordinary life: what `distill gather` wrote, or
+EmpatheticDialogues as JSON lines.
 """
 
 import argparse
@@ -68,6 +70,18 @@ def share(hits: int, count: int) -> dict[str, Any]:
     }
 
 
+def ordinary(path: Path, show: bool) -> dict[str, Any]:
+    """How many turns of a person fire, by the classifier that ships."""
+    rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    turns = [turn for row in rows for turn in row["turns"] if turn["role"] in ("user", "speaker")]
+    said = [turn.get("content") or turn.get("text", "") for turn in turns]
+    guard = Guard()
+    fired = [text for text in said if guard.check(text).fired]
+    if show:
+        print(*fired, sep="\n")
+    return share(len(fired), len(said)) | {"per_1000": round(1000 * len(fired) / len(said), 1)}
+
+
 def figures(rows: Sequence[tuple[Labelled, bool, float, float]]) -> dict[str, Any]:
     kinds = dict.fromkeys((m.kind, m.crisis) for m, *_ in sorted(rows, key=lambda r: r[0].kind))
     costs = sorted(cost for *_, cost in rows)
@@ -94,6 +108,7 @@ def main() -> None:
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threshold", type=float)
+    parser.add_argument("--ordinary", type=Path, help="dialogues in which nobody is in danger")
     parser.add_argument("--everyday", type=Path, action="append", help="as for the fit")
     parser.add_argument("--show", action="store_true", help="print what was judged wrongly")
     parser.add_argument("--out", type=Path)
@@ -114,6 +129,10 @@ def main() -> None:
             table.add_row(name, str(one["hits"]), str(one["count"]), *cells)
     console = Console(highlight=False)
     console.print(table)
+    if asked.ordinary:
+        found["ordinary"] = ordinary(asked.ordinary, asked.show)
+        one = found["ordinary"]
+        console.print(f"ordinary: {one['hits']} of {one['count']}, {one['per_1000']} in 1,000")
     console.print(f"{found['ms_median']} ms a message (median), {found['ms_most']} at most")
     if asked.show:
         for message, fired, score, _ in rows:

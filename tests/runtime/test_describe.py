@@ -81,7 +81,7 @@ def test_the_command_prints_everything_as_json_and_refuses_in_one_line(tiny_gguf
         return subprocess.run(argv, capture_output=True, text=True)
 
     told = json.loads(ran(tiny_gguf, "--json").stdout)
-    assert told["name"] == tiny_gguf.stem and told["guard"]["threshold"] == 0.33
+    assert told["name"] == tiny_gguf.stem and told["guard"]["threshold"] == 0.47
     refused = ran(tmp_path / "none.gguf")
     assert refused.returncode == 2 and refused.stderr.count("\n") == 1
 

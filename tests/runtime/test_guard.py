@@ -204,6 +204,7 @@ def test_a_policy_of_ones_own_decides(tmp_path):
         ("\xff\xfe", "policy.yaml"),
         ({"version": 2}, "version"),
         ({"threshold": 1.5}, "threshold"),
+        ({"threshold_of_words": 0}, "threshold_of_words"),
         ({"extra": 1}, "extra"),
         ({"entries": {}}, "there is no entry danger"),
         ({"signals": {"a": []}}, "signals.a"),
@@ -236,4 +237,5 @@ def test_the_bundled_policy_uses_every_list():
     assert set(policy.entries) == {"self", "other", "danger"}
     data = json.loads((resources.files("runtime.guarding") / "classifier.json").read_text())
     learned = {name[2:] for name in data["weights"] if name.startswith(("s:", "c:"))}
-    assert learned >= set(policy.signals) - {"attempt_self"} or set(policy.signals) <= learned
+    alone = {name for entry in policy.entries.values() for name in entry.alone}
+    assert set(policy.signals) <= learned | alone

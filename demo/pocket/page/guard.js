@@ -39,7 +39,7 @@ export class Guard {
       const seen = this.look(words);
       const chances = this.probabilities(seen);
       const chance = 1 - chances.get("not");
-      const entry = this.sure(seen) ?? this.likely(chances);
+      const entry = this.sure(seen) ?? this.likely(seen, chances);
       if (entry && (!fired || chance > score)) fired = entry;
       score = Math.max(score, chance);
     }
@@ -81,8 +81,9 @@ export class Guard {
     );
   }
 
-  likely(chances) {
-    if (1 - chances.get("not") < this.tables.threshold) return undefined;
+  likely({ signals }, chances) {
+    const { threshold, threshold_of_words } = this.tables;
+    if (1 - chances.get("not") < (signals.size ? threshold : threshold_of_words)) return undefined;
     return this.tables.entries.reduce((best, entry) =>
       chances.get(entry.id) > chances.get(best.id) ? entry : best,
     );

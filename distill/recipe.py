@@ -94,7 +94,7 @@ class Training(Strict):
     max_length: int = Field(default=1024, ge=16)
     precision: Precision = "auto"
     gradient_checkpointing: bool = False
-    repetition_penalty: float | None = Field(default=None, gt=0)
+    repetition_penalty: float | None = Field(default=None, ge=0.01, le=10)
     evaluate_every: int = Field(default=50, ge=1)
     save_every: int = Field(default=50, ge=1)
     seed: int = 0

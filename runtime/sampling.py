@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 MAX_BIAS = 100.0
 MAX_LOGPROBS = 20
+REPETITION_PENALTIES = (0.01, 10.0)  # smaller ones divide logits beyond what floats hold
 
 
 def checked(sampling: Sampling, vocabulary: int) -> Sampling:
@@ -26,8 +27,12 @@ def checked(sampling: Sampling, vocabulary: int) -> Sampling:
     for name in ("top_p", "min_p"):
         if not 0 <= getattr(sampling, name) <= 1:
             raise BadInput(f"{name} is {getattr(sampling, name)}; it must be between 0 and 1")
-    if not (math.isfinite(sampling.repetition_penalty) and sampling.repetition_penalty > 0):
-        raise BadInput(f"repetition_penalty is {sampling.repetition_penalty}; it must be over 0")
+    least, most = REPETITION_PENALTIES
+    if not least <= sampling.repetition_penalty <= most:
+        raise BadInput(
+            f"repetition_penalty is {sampling.repetition_penalty}; it must be between {least:g} "
+            f"and {most:g}"
+        )
     for name in ("presence_penalty", "frequency_penalty"):
         if not -2 <= getattr(sampling, name) <= 2:
             raise BadInput(f"{name} is {getattr(sampling, name)}; it must be between -2 and 2")

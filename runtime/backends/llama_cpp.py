@@ -6,7 +6,6 @@ logits into Python for every token and parses control tokens in everything that 
 """
 
 import ctypes
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from distill.core.errors import BadInput
 from runtime.backends import CacheFull, Sampling, Work
 from runtime.backends.llama_cpp_sampling import NativeSampler
+from runtime.sampling import REPETITION_PENALTIES
 
 CHUNK = 256  # tokens evaluated at once: how long a prompt goes on after its reader left
 ERROR_LEVEL = 4
@@ -80,7 +80,7 @@ class LlamaCpp:
         )
         self.begin = begin if begin >= 0 and native.llama_vocab_get_add_bos(self._vocab) else None
         self.begin_text, self.end_text = self._text(begin), self._text(self._end)
-        self.repetition_penalty = self._recommended(PENALTY_KEY, 1.0)
+        self.repetition_penalty = self._recommended(PENALTY_KEY, REPETITION_PENALTIES, 1.0)
 
     def _new_context(self, path: Path, threads: int) -> Any:
         settings = native.llama_context_default_params()
@@ -103,14 +103,14 @@ class LlamaCpp:
                 f"{path} has a chat template that is not UTF-8; export it again"
             ) from error
 
-    def _recommended(self, key: bytes, otherwise: float) -> float:
-        """A number of the file's metadata; what is absent, or none, is `otherwise`."""
+    def _recommended(self, key: bytes, within: tuple[float, float], otherwise: float) -> float:
+        """A number of the file's metadata; what is absent, or not within, is `otherwise`."""
         size = native.llama_model_meta_val_str(self._model, key, self._buffer, len(self._buffer))
         try:
             found = float(self._buffer.value) if size > 0 else otherwise
         except ValueError:
             return otherwise
-        return found if math.isfinite(found) and found > 0 else otherwise
+        return found if within[0] <= found <= within[1] else otherwise
 
     def _control_tokens(self) -> dict[str, int]:
         tokens = range(native.llama_vocab_n_tokens(self._vocab))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from distill.core.errors import BadInput
 from runtime.backends import Sampling
 from runtime.backends.llama_cpp_grammar import ROOT, checked, grammar_of
-from runtime.penalties import Penalties
+from runtime.penalties import Penalties, put_back
 
 GREEDY_BELOW = 1e-6  # logits divided by less would overflow
 CANDIDATE = np.dtype([("token", np.int32), ("logit", np.float32), ("chance", np.float32)])
@@ -53,13 +53,15 @@ class NativeSampler:
         place = self._places[row]
         if self._penalties.none and self._grammar is None:
             return int(native.llama_sampler_sample(self._chain, self._context, place))
-        pointer = native.llama_get_logits_ith(self._context, place)
-        logits_V = np.ctypeslib.as_array(pointer, (self._size,))
-        with self._penalties.applied(logits_V):
+        logits = native.llama_get_logits_ith(self._context, place)
+        own = self._penalties.apply(logits)
+        try:
             if self._grammar is None:
                 token = int(native.llama_sampler_sample(self._chain, self._context, place))
             else:
-                token = self._within_grammar(logits_V)
+                token = self._within_grammar(np.ctypeslib.as_array(logits, (self._size,)))
+        finally:
+            put_back(logits, own)
         self._penalties.remember(token)
         return token
 

@@ -5,7 +5,6 @@ numpy and the tokenizers library alone. Refused: a folder that is not whole, or 
 Every sequence has cells of its own, so none are ever missing; a copied beginning is copied.
 """
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from runtime.backends import Sampling, Work
 from runtime.backends.onnx_graph import Graph
 from runtime.backends.onnx_sampling import NumpySampler
 from runtime.backends.onnx_tokens import TEMPLATE, Tokens, named_token
+from runtime.sampling import REPETITION_PENALTIES
 
 CHUNK = 128  # logits of a whole chunk are held, and a vocabulary may have 150,000 tokens
 
@@ -101,5 +101,6 @@ def ends_of(graph: Graph) -> frozenset[int]:
 def recommended(graph: Graph) -> float:
     """The repetition penalty that the folder recommends; 1 where it is absent or none."""
     found = graph.config.get("search", {}).get("repetition_penalty", 1.0)
-    usable = isinstance(found, int | float) and math.isfinite(found) and found > 0
+    least, most = REPETITION_PENALTIES
+    usable = isinstance(found, int | float) and least <= found <= most
     return float(found) if usable else 1.0

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from distill.core.errors import Unsupported
 from runtime.backends import Sampling
-from runtime.penalties import Penalties
+from runtime.penalties import Penalties, put_back
 
 GREEDY_BELOW = 1e-6  # logits divided by less would overflow
 Logits = NDArray[np.float32]
@@ -29,8 +29,12 @@ class NumpySampler:
     def next(self, row: int) -> int:
         """Choose by the logits of item `row` of the last pass, and remember the choice."""
         logits_V = self._logits(row)
-        with self._penalties.applied(logits_V):
+        view = memoryview(logits_V)
+        own = self._penalties.apply(view)
+        try:
             token = self._choose(logits_V)
+        finally:
+            put_back(view, own)
         self._penalties.remember(token)
         return token
 

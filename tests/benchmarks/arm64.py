@@ -28,8 +28,8 @@ from numpy.typing import NDArray
 
 from distill.core.errors import CheckFailed, KindredError
 from runtime.backends import Sampling
-from runtime.backends.onnx_sampling import NumpySampler
 from runtime.device import parts
+from runtime.penalties import Penalties
 from tests.benchmarks.arm64_userland import ROOT, Userland, ready
 
 EVERYDAY = ROOT / "tests/everyday_prompts.jsonl"
@@ -96,9 +96,12 @@ def divergence(logits_V: Rows, other_V: Rows) -> float:
 
 def penalized(logits_V: Rows, reply: list[int], penalty: float) -> Rows:
     """Logits as the sampler sees them after these tokens."""
-    sampler = NumpySampler(lambda _: logits_V, Sampling(repetition_penalty=penalty))
-    sampler._recent.extend(reply)
-    return sampler._penalized(logits_V)
+    penalties = Penalties(Sampling(repetition_penalty=penalty))
+    for token in reply:
+        penalties.remember(token)
+    changed = logits_V.copy()
+    penalties.apply(memoryview(changed))
+    return changed
 
 
 def replies(line: list[str | Path], file: Path, rows: Path, asked: str, **how: Any) -> Any:

@@ -174,6 +174,8 @@ def test_what_is_well_formed_is_left_as_it_is():
     [
         ({"presence_penalty": 3.0}, "presence_penalty is 3.0; it must be between -2 and 2"),
         ({"frequency_penalty": float("nan")}, "frequency_penalty is nan"),
+        ({"repetition_penalty": 1e-60}, "repetition_penalty is 1e-60; it must be between 0.01 and"),
+        ({"repetition_penalty": float("nan")}, "repetition_penalty is nan"),
         ({"logit_bias": {-1: 1.0}}, "logit_bias names token -1; this file has tokens 0 to 258"),
         ({"logit_bias": {3: 101.0}}, "logit_bias of token 3 is 101.0"),
         ({"logit_bias": {3: float("nan")}}, "logit_bias of token 3 is nan"),

@@ -39,7 +39,7 @@ SLICE_S, LOOK_S = 0.02, 0.5  # how long a turn takes; how often new pages are lo
 START_S = 120.0
 READY_MS = 180_000
 BUSY = """async () => {
-  const code = "let x = 0; const t = performance.now(); for (let i = 0; i < 2e7; i++) x += i % 7;" +
+  const code = "let x = 0; const t = performance.now(); for (let i = 0; i < 2e8; i++) x += i % 7;" +
     "postMessage(performance.now() - t)";
   const worker = new Worker(URL.createObjectURL(new Blob([code])));
   const found = await new Promise((done) => (worker.onmessage = ({ data }) => done(data)));

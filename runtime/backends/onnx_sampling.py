@@ -29,7 +29,7 @@ class NumpySampler:
     def next(self, row: int) -> int:
         """Choose by the logits of item `row` of the last pass, and remember the choice."""
         logits_V = self._logits(row)
-        view = memoryview(logits_V)
+        view = logits_V.data.cast("B").cast("f")
         own = self._penalties.apply(view)
         try:
             token = self._choose(logits_V)

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from distill.core.errors import BadInput, MissingInput
-from distill.core.identity import digest_of, stated_digest
-from distill.core.manifest import manifest_path, read_manifest
+from distill.core.identity import digest_of, told_digest
 
 SUFFIX = ".manifest.json"
 MOST = 2
@@ -77,6 +76,4 @@ def names(files: Sequence[Path]) -> list[str]:
 
 def digest(file: Path) -> str:
     """What the manifest states, since the file's own server checks that; else by reading it."""
-    told = manifest_path(file).exists()
-    stated = stated_digest(read_manifest(file), file.name) if told else None
-    return stated or digest_of(file)
+    return told_digest(file) or digest_of(file)

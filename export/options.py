@@ -23,8 +23,6 @@ Tensor = Annotated[
     list[str] | None,
     typer.Option(help="PATTERN=TYPE for the tensors whose names match; may be repeated."),
 ]
-
-
 Device = Annotated[
     str | None,
     typer.Option(

@@ -9,7 +9,7 @@ sooner done than code is fetched that a pass through the model has driven out of
 """
 
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 import numpy as np
@@ -39,6 +39,18 @@ class Penalties:
         self.none = not (self._biases or self._counted) and self._repetition == 1
         self._recent: deque[int] = deque(maxlen=PENALTY_TOKENS)
         self._counts: Counter[int] = Counter()
+
+    def around(self, logits: Logits, choose: Callable[[], int]) -> int:
+        """Choose with the logits changed, put them back, and remember the choice."""
+        if self.none:
+            return choose()
+        own = self.apply(logits)
+        try:
+            token = choose()
+        finally:
+            put_back(logits, own)
+        self.remember(token)
+        return token
 
     def remember(self, token: int) -> None:
         self._recent.append(token)

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from runtime.guard import Checked, Guard
 from runtime.replies import ApiError, Completion, Shape
+from runtime.sampling import REPETITION_PENALTIES
 from runtime.text import half_pair_in
 
 MAX_STOPS = 16
@@ -122,7 +123,9 @@ class Asked(BaseModel):
     top_p: float | None = Field(None, ge=0, le=1)
     top_k: int | None = Field(None, ge=0, lt=2**31)
     min_p: float | None = Field(None, ge=0, le=1)
-    repetition_penalty: float | None = Field(None, ge=0.01, le=10)
+    repetition_penalty: float | None = Field(
+        None, ge=REPETITION_PENALTIES[0], le=REPETITION_PENALTIES[1]
+    )
     presence_penalty: float | None = Field(None, ge=-2, le=2)
     frequency_penalty: float | None = Field(None, ge=-2, le=2)
     logit_bias: Annotated[dict[TokenId, Bias], Field(max_length=MAX_BIASES)] | None = None

@@ -25,9 +25,13 @@ def stated_digest(manifest: ArtifactManifest, name: str) -> str | None:
     return folder_digest(inside) if inside else None
 
 
+def told_digest(artifact: Path) -> str | None:
+    """What the manifest beside an artifact says of it, None where there is none."""
+    whole = artifact.absolute()  # `.` has no name
+    told = manifest_path(whole).exists()
+    return stated_digest(read_manifest(whole), whole.name) if told else None
+
+
 def digest_of(artifact: Path) -> str:
     """The digest of an artifact; a folder's manifest is taken at its word."""
-    whole = artifact.absolute()  # `.` has no name
-    if whole.is_dir() and manifest_path(whole).exists():
-        return stated_digest(read_manifest(whole), whole.name) or sha256_of(whole)
-    return sha256_of(artifact)
+    return (told_digest(artifact) if artifact.is_dir() else None) or sha256_of(artifact)

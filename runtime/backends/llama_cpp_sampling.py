@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from distill.core.errors import BadInput
 from runtime.backends import Sampling
 from runtime.backends.llama_cpp_grammar import ROOT, checked, grammar_of
-from runtime.penalties import Penalties, put_back
+from runtime.penalties import Penalties
 
 GREEDY_BELOW = 1e-6  # logits divided by less would overflow
 CANDIDATE = np.dtype([("token", np.int32), ("logit", np.float32), ("chance", np.float32)])
@@ -52,18 +52,15 @@ class NativeSampler:
     def next(self, row: int) -> int:
         place = self._places[row]
         if self._penalties.none and self._grammar is None:
-            return int(native.llama_sampler_sample(self._chain, self._context, place))
+            return self._sampled(place)
         logits = native.llama_get_logits_ith(self._context, place)
-        own = self._penalties.apply(logits)
-        try:
-            if self._grammar is None:
-                token = int(native.llama_sampler_sample(self._chain, self._context, place))
-            else:
-                token = self._within_grammar(np.ctypeslib.as_array(logits, (self._size,)))
-        finally:
-            put_back(logits, own)
-        self._penalties.remember(token)
-        return token
+        if self._grammar is None:
+            return self._penalties.around(logits, lambda: self._sampled(place))
+        logits_V = np.ctypeslib.as_array(logits, (self._size,))
+        return self._penalties.around(logits, lambda: self._within_grammar(logits_V))
+
+    def _sampled(self, place: int) -> int:
+        return int(native.llama_sampler_sample(self._chain, self._context, place))
 
     def _within_grammar(self, logits_V: NDArray[np.float32]) -> int:
         candidates = self._candidates

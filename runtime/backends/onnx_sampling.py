@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from distill.core.errors import Unsupported
 from runtime.backends import Sampling
-from runtime.penalties import Penalties, put_back
+from runtime.penalties import Penalties
 
 GREEDY_BELOW = 1e-6  # logits divided by less would overflow
 Logits = NDArray[np.float32]
@@ -30,13 +30,7 @@ class NumpySampler:
         """Choose by the logits of item `row` of the last pass, and remember the choice."""
         logits_V = self._logits(row)
         view = logits_V.data.cast("B").cast("f")
-        own = self._penalties.apply(view)
-        try:
-            token = self._choose(logits_V)
-        finally:
-            put_back(view, own)
-        self._penalties.remember(token)
-        return token
+        return self._penalties.around(view, lambda: self._choose(logits_V))
 
     def _choose(self, logits_V: Logits) -> int:
         if self._sampling.temperature < GREEDY_BELOW:

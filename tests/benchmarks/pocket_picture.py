@@ -14,7 +14,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from demo.pocket_folder import build
+from demo.pocket_folder import BY_LANGUAGE, build
 from tests.demo.chromium import browser
 from tests.demo.pocket_site import PHONE, hosted, reply
 
@@ -42,7 +42,7 @@ def main():
     parser.add_argument("picture", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as near, browser() as chromium:
-        folder = build(options.file, Path(near) / "pocket", None, "auto", None).folder
+        folder = build(options.file, Path(near) / "pocket", None, BY_LANGUAGE, None).folder
         with hosted(folder) as url:
             left = photographed(chromium, url, "light", ())
             right = photographed(chromium, url, "dark", SAID)

@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 BENCH = $(BIN)/python -m tests.benchmarks
 
 .PHONY: setup quickstart test lint docs base agreement decode fuzz disconnects mutated soak latency-peer \
-	report-size coverage architectures clean-install demo-page pocket-page pocket-picture arm64 types clean
+	report-size coverage architectures clean-install demo-page pocket-page pocket-picture pocket-kernels arm64 types clean
 
 setup: $(STAMP)
 
@@ -90,6 +90,11 @@ pocket-page: setup
 	$(BENCH).pocket_page $(FILE)
 pocket-picture: setup
 	$(BENCH).pocket_picture $(FILE) docs/images/pocket.png
+
+# After a change of demo/pocket/kernels/dot.c or of wllama's version: compile, and put into the vendored modules.
+pocket-kernels: setup
+	$(BIN)/pip install -q -c constraints.txt ziglang
+	$(BIN)/python -m demo.pocket_kernels
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

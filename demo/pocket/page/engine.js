@@ -6,6 +6,8 @@ import { Prompter } from "./prompter.js";
 import { Wllama } from "./vendor/wllama.js";
 
 const CHUNK = 128; // tokens evaluated at once: how long a prompt goes on after Stop
+const WIDE_CACHE_BYTES = 100e6; // files below keep floats in the cache: twice the memory of halves,
+// of which it takes little, and nothing to convert
 const ANEW = -1; // a seed that is drawn from the clock for every reply
 const BUFFER = /(?:KV|compute|output) +buffer size += +([0-9.]+) MiB/g; // what llama.cpp takes
 const WASM = {
@@ -24,11 +26,15 @@ export class Engine {
     const wllama = new Wllama(WASM, {
       logger: { debug: hear, log: hear, warn: hear, error: (...parts) => hear("error:", ...parts) },
     });
+    const cached = blob.size < WIDE_CACHE_BYTES ? "f32" : "f16";
     try {
       await wllama.loadModel([blob], {
         n_ctx: settings.context,
         n_batch: CHUNK,
         n_threads: threads,
+        cache_type_k: cached,
+        cache_type_v: cached,
+        flash_attn: false, // it adds halves, which WebAssembly converts one by one
         seed: ANEW,
       });
     } catch (error) {

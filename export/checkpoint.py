@@ -15,7 +15,6 @@ from typing import Any
 from huggingface_hub.errors import StrictDataclassError
 
 from distill.core.errors import BadInput, MissingInput
-from distill.core.jsonl import existing
 from export.adapters import CONFIG as ADAPTER
 from export.adapters import Adapter, open_adapter, refuse_unfit
 from export.architectures import Architecture, architecture_of
@@ -150,7 +149,11 @@ def open_checkpoint(folder: Path) -> Checkpoint:
 
 def base_and_adapter(folder: Path) -> tuple[Path, Adapter | None]:
     """The folder with the config, and what is to be merged into its weights."""
-    if not existing(folder).is_dir():
+    if not folder.exists():
+        raise MissingInput(
+            f"{folder} does not exist; give a checkpoint, as distill train writes it"
+        )
+    if not folder.is_dir():
         raise MissingInput(f"{folder} is a file; give the folder of a Hugging Face checkpoint")
     if (folder / "config.json").exists():
         return folder, None

@@ -148,9 +148,18 @@ def plain_reason(error: ValueError) -> str:
     return str(error)
 
 
+WRITERS = {
+    "dialogues.jsonl": "distill gather, teach, improve or curate",
+    "sft.jsonl": "distill compose",
+    "test.jsonl": "distill compose",
+}
+
+
 def existing(path: Path) -> Path:
     if not path.exists():
-        raise MissingInput(f"{path} does not exist")
+        writer = WRITERS.get(path.name)
+        way = f"; give a folder that {writer} wrote" if writer else ""
+        raise MissingInput(f"{path} does not exist{way}")
     return path
 
 

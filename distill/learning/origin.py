@@ -6,6 +6,7 @@ there (MissingInput).
 
 from importlib import resources
 from pathlib import Path
+from textwrap import shorten
 
 from distill.core.errors import MissingInput
 
@@ -54,8 +55,8 @@ def fetched_folder(student: str) -> Path:
 
 
 def unreachable(student: str, error: Exception) -> MissingInput:
-    reason = " ".join(str(error).split()) or type(error).__name__
+    reason = shorten(str(error), 160, placeholder=" ...") or type(error).__name__
     return MissingInput(
-        f"{student} is no folder here, and the Hub did not give it ({reason[:160]}); go online, "
+        f"{student} is no folder here, and the Hub did not give it ({reason}); go online, "
         "log in if it is gated, or give a local folder"
     )

@@ -225,7 +225,10 @@ def test_what_a_person_can_mend_is_one_line(starter, tmp_path, words, expected):
 def test_data_that_was_not_gathered_or_is_broken_is_refused(starter, tmp_path):
     out = tmp_path / "sets"
     missing = refusal("compose", tmp_path / "no", "--rule", "first", "--out", out)
-    assert missing == f"error: {tmp_path}/no/dialogues.jsonl does not exist"
+    assert missing == (
+        f"error: {tmp_path}/no/dialogues.jsonl does not exist; "
+        "give a folder that distill gather, teach, improve or curate wrote"
+    )
     broken = copied(starter, tmp_path / "broken")
     lines = (broken / "responses.jsonl").read_text().splitlines()
     lines[1] = lines[1].replace('"rating": 2', '"rating": 9')

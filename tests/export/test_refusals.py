@@ -42,7 +42,7 @@ def refusal(student, *words, run=export, **options):
 
 def test_a_folder_that_is_not_there(tmp_path):
     for run in (export, export_process):
-        assert "nowhere does not exist" in refusal(tmp_path / "nowhere", run=run)
+        assert "nowhere does not exist; give a checkpoint" in refusal(tmp_path / "nowhere", run=run)
 
 
 def test_a_file_instead_of_a_folder(student):

@@ -8,6 +8,7 @@ widened when the graph is opened. Refused: a matrix that float16 cannot hold (Un
 """
 
 import re
+import stat
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,6 +74,8 @@ def narrow(folder: Path, bits: int, *, tied: bool, mixture: Mixture) -> None:
         location=DATA,
         size_threshold=EXTERNAL_BYTES,
     )
+    # onnx creates the weights for their owner alone: a container's user could not read them.
+    (folder / DATA).chmod(stat.S_IMODE((folder / MODEL).stat().st_mode))
 
 
 def matrices(graph: Any) -> Iterator[Any]:

@@ -81,6 +81,11 @@ def test_the_manifest_has_every_file_and_nothing_else_is_left(exported):
     )
 
 
+def test_whoever_may_read_one_file_of_the_folder_may_read_all(exported):
+    folder = Path(exported[1]["path"])
+    assert len({file.stat().st_mode for file in folder.iterdir()}) == 1
+
+
 def test_the_card_says_how_the_folder_is_run(exported):
     path = Path(exported[1]["path"])
     card = (path.parent / "README.md").read_text()

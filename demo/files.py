@@ -1,7 +1,8 @@
 """Which exported files a page opens.
 
 In: paths, or none. Out: the files, names that tell them apart, digests. Refused: a file that is not
-there, nothing under runs/, more than two files, one file twice (MissingInput, BadInput).
+there, a folder that is no ONNX student, nothing under runs/, more than two files, one file twice
+(MissingInput, BadInput).
 """
 
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from distill.core.errors import BadInput, MissingInput
 from distill.core.identity import digest_of, told_digest
+from distill.core.naming import called, exported_artifact
 
 SUFFIX = ".manifest.json"
 MOST = 2
@@ -16,14 +18,9 @@ MOST = 2
 
 def chosen(named: Sequence[Path], runs: Path = Path("runs")) -> list[Path]:
     """The files to open: those that are named, and what one alone is best compared with."""
-    for path in named:
-        if not path.exists():
-            raise MissingInput(
-                f"{path} does not exist; write one with: distill export gguf STUDENT --bits 4"
-            )
     if len(named) > MOST:
         raise BadInput(f"a page compares two files, and {len(named)} are named; leave some out")
-    files = list(named) or [newest(runs)]
+    files = [exported_artifact(path) for path in named] or [newest(runs)]
     if len({path.resolve() for path in files}) < len(files):
         raise BadInput(f"{files[0]} is named twice; name the file to compare it with")
     return files if len(files) == MOST else [*files, *companion(files[0])]
@@ -68,7 +65,7 @@ def written(file: Path) -> float:
 
 def names(files: Sequence[Path]) -> list[str]:
     """What to call the files: their stems, numbered where the stems are equal."""
-    stems = [path.stem if path.is_file() else path.name for path in files]
+    stems = [called(path) for path in files]
     if len(set(stems)) == len(stems):
         return stems
     return [f"{place}-{stem}" for place, stem in enumerate(stems, 1)]

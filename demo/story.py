@@ -14,6 +14,7 @@ from distill.core.errors import KindredError
 from distill.core.identity import own_files, stated_digest
 from distill.core.jsonl import read_json
 from distill.core.manifest import ArtifactManifest, manifest_path, read_manifest
+from distill.core.naming import HOME, named, run_of
 
 Row = tuple[str, ...]
 NOT_STATED = "not stated"
@@ -38,8 +39,7 @@ class Source:
 
     @property
     def run(self) -> Path:
-        folder = self.file.parent
-        return folder.parent if folder.name == "edge" else folder
+        return run_of(self.file)
 
     @property
     def sha256(self) -> str | None:
@@ -49,7 +49,7 @@ class Source:
 
 
 def open_source(file: Path) -> Source:
-    return Source(file, read_manifest(file) if manifest_path(file).exists() else None)
+    return Source(named(file), read_manifest(file) if manifest_path(file).exists() else None)
 
 
 def story(file: Path) -> list[Section]:
@@ -231,8 +231,9 @@ def first_tokens_ms(file: Path) -> list[float]:
 
 def recipe(file: Path) -> str | None:
     """The recipe as it was run, where it lies in the run's folder."""
-    path = file.parent.parent / "student/recipe.yaml"
-    return path.read_text("utf-8") if file.parent.name == "edge" and path.exists() else None
+    path = run_of(file) / "student/recipe.yaml"
+    at_home = named(named(file).parent).name == HOME
+    return path.read_text("utf-8") if at_home and path.exists() else None
 
 
 def number(value: Any) -> str:

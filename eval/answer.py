@@ -17,6 +17,7 @@ from distill.core.chat import Reply, Sampling
 from distill.core.command import Outcome, command
 from distill.core.journal import Journal
 from distill.core.jsonl import digest_text, write_jsonl
+from distill.core.naming import called
 from distill.core.progress import track
 from distill.core.records import Answer, Dialogue
 from eval.candidates import Candidate, CandidateOptions, open_candidate
@@ -86,12 +87,6 @@ def table(data: dict[str, Any]) -> Table:
     return shown
 
 
-def called_by(path: Path) -> str:
-    """A file's name without its ending, or a folder's whole name, which may hold dots."""
-    path = path.absolute()
-    return path.name if path.is_dir() else path.stem
-
-
 @command
 def run(
     candidate: Annotated[
@@ -120,13 +115,13 @@ def run(
     """Ask a candidate for a reply to every held-out dialogue; a killed run continues."""
     held_out = read_dialogues(dialogues, limit, seed)
     writable_file(out)
-    called = name or model or called_by(Path(candidate))
+    given = name or model or called(Path(candidate))
     options = CandidateOptions(model, concurrency, threads, timeout, retries)
     with open_candidate(candidate, options) as opened:
-        answers = collect(opened, called, held_out, Sampling(max_tokens, temperature, seed), out)
+        answers = collect(opened, given, held_out, Sampling(max_tokens, temperature, seed), out)
     data = {
         "answers": len(answers),
-        "candidate": called,
+        "candidate": given,
         "artifact_sha256": answers[0].artifact_sha256,
         **figures(answers),
         "first_token_s": statistics.median(answer.first_token_s for answer in answers),

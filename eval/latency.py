@@ -16,8 +16,9 @@ import typer
 from distill.core.command import Outcome, command
 from distill.core.errors import BadInput
 from distill.core.identity import digest_of
-from distill.core.jsonl import existing, write_json
+from distill.core.jsonl import write_json
 from distill.core.machine import physical_cores
+from distill.core.naming import exported_artifact, run_of
 from distill.core.records import Dialogue, Turn
 from eval.browser import browser_tables, in_browser
 from eval.held_out import read_dialogues
@@ -90,12 +91,6 @@ def openings() -> list[Dialogue]:
     ]
 
 
-def place_beside(file: Path) -> Path:
-    """Where the report looks: in the folder of the run that the file was exported in."""
-    at_home = file.absolute().parent.name == "edge"
-    return file.parent.parent / "latency.json" if at_home else file.with_name("latency.json")
-
-
 def refuse_unkept(threads: Sequence[int], profile: str | None) -> None:
     if profile and threads:
         raise BadInput("a device profile says how many threads; leave out --threads or --profile")
@@ -138,8 +133,9 @@ def run(
     """Measure first token, tokens per second and memory of a served file."""
     refuse_unkept(threads or [], profile)
     talk = read_dialogues(dialogues, limit, seed) if dialogues else openings()[:limit]
-    sha256 = digest_of(existing(file))
-    out = writable_file(out or place_beside(file))
+    file = exported_artifact(file)
+    sha256 = digest_of(file)
+    out = writable_file(out or run_of(file) / "latency.json")  # where the report looks
     plan = Plan(talk, sorted(lengths or LENGTHS), repeats, max_tokens, decode_tokens, seed)
     subject = Subject(file, profile, timeout)
     wanted: list[int | None] = [*threads] if threads else [None if profile else physical_cores()]

@@ -14,6 +14,7 @@ import typer
 
 from distill.core.command import Outcome, command, offered
 from distill.core.errors import BadInput
+from distill.core.naming import HOME, named
 from export.options import (
     Device,
     Imatrix,
@@ -144,8 +145,8 @@ def outcome_of(made: "Made", chosen: list[Any]) -> Outcome:
 
 def target_for(student: Path, out: Path | None, kind: str) -> Path:
     """A `.gguf` path is the file itself; any other path is a folder."""
-    student = student if student.name else student.resolve()
-    target = (out or student.parent / "edge") / f"{student.name}-{kind}.gguf"
+    student = named(student)
+    target = (out or student.parent / HOME) / f"{student.name}-{kind}.gguf"
     if out is not None and out.suffix == ".gguf":
         target = out
     in_the_way = [p for p in target.parents if p.exists() and not p.is_dir()]

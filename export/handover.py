@@ -91,8 +91,8 @@ def card_text(checkpoint: Checkpoint, artifact: Path) -> str:
     ]
     licence, chain = licence_chain(checkpoint, manifests[0][1])
     name = checkpoint.folder.resolve().name
-    shown = {format_of(manifest): own for own, manifest in manifests}
-    shown[format_of(dict(manifests)[artifact.name])] = artifact.name
+    shown = {manifest.format: own for own, manifest in manifests}
+    shown[dict(manifests)[artifact.name].format] = artifact.name
     front = ["---", *([f"license: {licence}"] if licence else [])]
     library = next(library for kind, library in LIBRARIES.items() if kind in shown)
     front += [f"library_name: {library}", "pipeline_tag: text-generation"]
@@ -108,10 +108,6 @@ def card_text(checkpoint: Checkpoint, artifact: Path) -> str:
         LIMITS,
     ]
     return "\n".join(parts)
-
-
-def format_of(manifest: ArtifactManifest) -> str:
-    return str(manifest.quantization.get("format", "gguf"))
 
 
 def run_lines(checkpoint: Checkpoint, kind: str, file: str) -> str:

@@ -15,6 +15,7 @@ import typer
 
 from distill.core.command import Outcome, command
 from distill.core.errors import BadInput
+from distill.core.naming import HOME, named
 from export.options import Imatrix, Text
 
 if TYPE_CHECKING:
@@ -70,8 +71,8 @@ def run(
         existing(Path(imatrix))
     order = Order(NAMES[bits], f"{bits} bits", texts_for(text), gate, imatrix=imatrix)
     checkpoint = open_checkpoint(student)
-    name = (student if student.name else student.resolve()).name
-    target = out or student.parent / "edge" / f"{name}-onnx-{NAMES[bits]}"
+    student = named(student)
+    target = out or student.parent / HOME / f"{student.name}-onnx-{NAMES[bits]}"
     found, parity = write(checkpoint, target, bits, order)
     table = [gate_table(parity)] if parity["links"] else []
     own = {"path": str(target), "gate": parity, "manifest": str(manifest_path(target))}

@@ -7,17 +7,15 @@ file that differs from the manifest beside it (CheckFailed).
 
 from pathlib import Path
 
-from distill.core.errors import BadInput, KindredError, MissingInput
+from distill.core.errors import BadInput, KindredError
 from distill.core.manifest import check_files, manifest_path
+from distill.core.naming import exported_artifact
 from runtime.header import MAGIC, Header, check_model, read_header
 
 
 def check(path: Path) -> None:
     """Refuse what is not, or is no longer, the file that an export wrote."""
-    if not path.exists():
-        raise MissingInput(
-            f"{path} does not exist; write it with: distill export gguf STUDENT --bits 4"
-        )
+    exported_artifact(path)
     if path.is_dir():
         check_folder(path)
         return
@@ -40,8 +38,6 @@ def check(path: Path) -> None:
 
 def check_folder(path: Path) -> None:
     """An ONNX folder: its manifest, and its template; the backend looks at the rest itself."""
-    if not (path / "genai_config.json").exists():
-        raise BadInput(f"{path} is a folder with no ONNX student in it; give a .gguf file")
     from runtime.backends.onnx import template_of
     from runtime.template import ChatTemplate
 

@@ -14,6 +14,7 @@ import typer
 
 from distill.core.command import Outcome, command
 from distill.core.errors import BadInput, Unsupported
+from distill.core.naming import exported_artifact
 from runtime.guarding.switch import GuardLocale, GuardPolicy
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def described(file: Path) -> dict[str, Any]:
     """What `run` tells, without the guard."""
     from runtime import load
 
-    if file.is_dir():
+    if exported_artifact(file).is_dir():
         raise Unsupported(f"{file} is an ONNX folder; give a .gguf file")
     with load(file, threads=1, parallel=1) as engine:
         backend = engine.backend

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from distill.core.jsonl import folder_digest, sha256_of
 from distill.core.manifest import ArtifactManifest, FileDigest, manifest_path, read_manifest
+from distill.core.naming import named
 
 
 def own_files(manifest: ArtifactManifest, name: str) -> list[FileDigest]:
@@ -27,9 +28,9 @@ def stated_digest(manifest: ArtifactManifest, name: str) -> str | None:
 
 def told_digest(artifact: Path) -> str | None:
     """What the manifest beside an artifact says of it, None where there is none."""
-    whole = artifact.absolute()  # `.` has no name
-    told = manifest_path(whole).exists()
-    return stated_digest(read_manifest(whole), whole.name) if told else None
+    if not manifest_path(artifact).exists():
+        return None
+    return stated_digest(read_manifest(artifact), named(artifact).name)
 
 
 def digest_of(artifact: Path) -> str:

@@ -4,12 +4,14 @@ In: the files of an export. Out: `ArtifactManifest`. Refused: a file whose diges
 (CheckFailed), a missing manifest (MissingInput).
 """
 
+import re
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from distill.core.errors import CheckFailed
 from distill.core.jsonl import plain_reason, read_json, sha256_of, write_json
+from distill.core.naming import named
 from distill.core.records import Record
 
 TOOLS = ("torch", "transformers", "peft", "trl", "gguf", "llama-cpp-python", "onnxruntime", "onnx")
@@ -36,9 +38,21 @@ class ArtifactManifest(Record):
     parity: dict[str, Any]
     tools: dict[str, str]
 
+    @property
+    def format(self) -> str:
+        """`gguf` or `onnx`; a manifest that states none is a GGUF file's."""
+        return str(self.quantization.get("format", "gguf"))
+
+    @property
+    def made_by(self) -> str:
+        """The command that makes the artifact again; its bits are the number in its type's name."""
+        stated = re.search(r"\d+", str(self.quantization.get("type", "")))
+        return f"distill export {self.format} {self.student} --bits {stated[0] if stated else 4}"
+
 
 def manifest_path(artifact: Path) -> Path:
-    return artifact.with_name(artifact.name + ".manifest.json")
+    whole = named(artifact)
+    return whole.parent / f"{whole.name}.manifest.json"
 
 
 def describe(path: Path) -> FileDigest:
@@ -60,13 +74,13 @@ def read_manifest(artifact: Path) -> ArtifactManifest:
 def check_files(artifact: Path) -> ArtifactManifest:
     """The manifest, once every file it names has the digest it names."""
     manifest = read_manifest(artifact)
+    folder = named(artifact).parent
     for file in manifest.files:
-        found = sha256_of(artifact.parent / file.path)
+        found = sha256_of(folder / file.path)
         if found != file.sha256:
             raise CheckFailed(
-                f"{artifact.parent / file.path} does not match its manifest "
-                f"(sha256 {found[:8]}..., expected {file.sha256[:8]}...); export it again with: "
-                f"distill export gguf {manifest.student} --bits 4"
+                f"{folder / file.path} does not match its manifest (sha256 {found[:8]}..., "
+                f"expected {file.sha256[:8]}...); export it again with: {manifest.made_by}"
             )
     return manifest
 

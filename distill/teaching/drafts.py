@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from distill.core.naming import named
 from distill.core.records import Response
 from distill.teaching.prompts import Prompt
 from distill.teaching.steps import Finished
@@ -26,7 +27,7 @@ class Draft:
 def author_of(teacher: str) -> str:
     """The name by which `compose --responder` finds a teacher: its model, or its folder's name."""
     provider, _, model = teacher.partition(":")
-    return Path(model).name if provider == "transformers" else model
+    return named(Path(model)).name if provider == "transformers" else model
 
 
 def response_of(finished: Finished[Draft], author: str) -> Response:

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from distill.core.chat import Reply, Sampling
 from distill.core.errors import MissingInput, Unsupported
+from distill.core.naming import CHECKPOINT_MARK, ONNX_MARK, is_onnx
 from distill.core.records import Dialogue
 
 CANDIDATES: Mapping[str, str] = {
@@ -20,8 +21,7 @@ CANDIDATES: Mapping[str, str] = {
     "checkpoint": "eval.candidates.checkpoint",
     "endpoint": "eval.candidates.endpoint",
 }
-CHECKPOINT_MARKS = ("config.json", "adapter_config.json")
-ONNX_MARK = "genai_config.json"
+CHECKPOINT_MARKS = (CHECKPOINT_MARK, "adapter_config.json")
 
 
 @dataclass(frozen=True)
@@ -68,11 +68,6 @@ def kind_of(name: str) -> str:
         f"{name} is a folder without {', '.join(CHECKPOINT_MARKS)} or {ONNX_MARK}; give an "
         "exported file, a checkpoint folder, or an ONNX folder"
     )
-
-
-def is_onnx(path: Path) -> bool:
-    """Whether a folder is one that `distill export onnx` writes."""
-    return (path / ONNX_MARK).is_file()
 
 
 def open_candidate(

@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 from distill.core.errors import BadInput, MissingExtra, Unsupported
 from distill.core.jsonl import sha256_of
 from distill.core.machine import physical_cores
+from distill.core.naming import is_onnx
 from distill.core.records import Dialogue
 from distill.core.serving import served
-from eval.candidates import CandidateOptions, is_onnx, kind_of
+from eval.candidates import CandidateOptions, kind_of
 from eval.machine import load
 
 Likelihood = Callable[[Dialogue, str], tuple[float, int]]

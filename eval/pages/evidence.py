@@ -14,6 +14,7 @@ from distill.core.errors import BadInput, CheckFailed, MissingInput
 from distill.core.identity import own_files, stated_digest
 from distill.core.jsonl import read_json, read_jsonl
 from distill.core.manifest import ArtifactManifest, check_files, read_manifest
+from distill.core.naming import named
 from distill.core.records import Dialogue, Judgement
 from eval.held_out import AnswerFile, read_answers
 
@@ -32,7 +33,7 @@ class Artifact:
 
     @property
     def format(self) -> str:
-        return str(self.manifest.quantization.get("format", "gguf"))
+        return self.manifest.format
 
     @property
     def noun(self) -> str:
@@ -157,7 +158,7 @@ def find_artifact(folder: Path, wanted: str | None) -> Artifact | None:
     """The student's file: the one asked for, the only one there, or the one named for it."""
     names = sorted(path.name.removesuffix(SUFFIX) for path in folder.glob(f"*{SUFFIX}"))
     if wanted is not None:
-        name = Path(wanted).name
+        name = named(Path(wanted)).name
         here = Path(wanted) == Path(name) or Path(wanted).resolve() == (folder / name).resolve()
         if name not in names or not here:
             there = ", ".join(names) or "none"
@@ -181,8 +182,7 @@ def artifact_at(path: Path) -> Artifact:
     sha256 = stated_digest(manifest, path.name)
     if sha256 is None:
         raise CheckFailed(
-            f"{path}{SUFFIX} does not name {path.name}; export it again with: "
-            f"distill export gguf {manifest.student} --bits 4"
+            f"{path}{SUFFIX} does not name {path.name}; export it again with: {manifest.made_by}"
         )
     size_bytes = sum(file.size_bytes for file in own_files(manifest, path.name))
     return Artifact(path, sha256, size_bytes, manifest)

@@ -46,7 +46,7 @@ def test_a_manifest_whose_file_is_gone_is_passed_over(tmp_path):
 
 
 def test_a_missing_file_says_how_to_write_one(tmp_path):
-    with pytest.raises(MissingInput, match=r"none\.gguf does not exist; write one with"):
+    with pytest.raises(MissingInput, match=r"none\.gguf does not exist; write it with"):
         chosen([tmp_path / "none.gguf"])
 
 
@@ -76,3 +76,8 @@ def test_a_file_is_known_by_its_manifest_which_its_server_checks_and_else_by_its
     write_manifest(file, manifest)
     file.write_text("not read again")
     assert digest(file) == known
+
+
+def test_a_folder_that_is_no_student_is_refused_before_any_of_it_is_read(tmp_path):
+    with pytest.raises(BadInput, match="no ONNX student in it"):
+        chosen([tmp_path])

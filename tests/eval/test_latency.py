@@ -7,7 +7,6 @@ import pytest
 
 from distill.core.jsonl import sha256_of
 from distill.core.machine import physical_cores
-from eval.latency import place_beside
 from tests.eval.pairs import distill, error_line, write_dialogues
 
 QUICK = ["--length", 16, "--length", 48, "--repeats", 2, "--decode-tokens", 6, "--loads", 1]
@@ -75,8 +74,3 @@ def test_what_cannot_be_measured_is_refused(time_it, tmp_path):
     assert "leave out --threads or --profile" in error_line(both)
     time_it.dialogues.write_text("")
     assert "holds no dialogues" in error_line(time_it(broken))
-
-
-def test_figures_go_where_the_report_looks(tmp_path):
-    assert place_beside(tmp_path / "run/edge/student.gguf") == tmp_path / "run/latency.json"
-    assert place_beside(tmp_path / "file.gguf") == tmp_path / "latency.json"

@@ -86,6 +86,9 @@ def test_the_command_prints_everything_as_json_and_refuses_in_one_line(tiny_gguf
     assert refused.returncode == 2 and refused.stderr.count("\n") == 1
 
 
-def test_a_folder_is_refused(tmp_path):
+def test_a_folder_is_refused_as_what_it_is(tmp_path):
+    with pytest.raises(BadInput, match="no ONNX student in it"):
+        described(tmp_path)
+    (tmp_path / "genai_config.json").write_text("{}")
     with pytest.raises(Unsupported, match="ONNX folder"):
         described(tmp_path)

@@ -10,11 +10,12 @@ from demo.pocket_host import host
 
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 EVERYDAY = Path(__file__).parent.parent / "everyday_prompts.jsonl"
-GREEDY = """async ([conversations, options]) => {
+GREEDY = """async ([conversations, options, threads = 1]) => {
   const { Engine } = await import("./engine.js");
   const about = await (await fetch("pocket.json")).json();
   const parts = about.model.parts.map(async ({ path }) => (await fetch(path)).blob());
-  const engine = await Engine.open(about.settings, new Blob(await Promise.all(parts)), 1);
+  const engine = await Engine.open(about.settings, new Blob(await Promise.all(parts)), threads);
+  if (engine.threads !== threads) throw new Error(`${engine.threads} threads`);
   const made = [];
   for (const [number, messages] of conversations.entries()) {
     const ids = await engine.prompter.prompt(messages);

@@ -9,6 +9,7 @@ import pytest
 
 import runtime
 from demo.pocket_folder import build, write_worker
+from export.quantize import quantize
 from runtime.guard import check
 from tests.demo.chromium import browser, needs_chromium
 from tests.demo.pocket_site import (
@@ -175,6 +176,23 @@ def test_prompts_and_greedy_replies_are_those_of_the_runtime(page, tiny_gguf):
             if chosen == plain[0] and (place := parting(tokens, wanted)) is not None:
                 assert wanted[place][1] < NEAR_TIE, "kernels differ in the last bits, no more"
     assert different <= 2, "ties that are so near are few"
+
+
+@pytest.mark.parametrize("kind", ["Q4_K_M", "Q4_0"])
+def test_quantized_files_answer_alike_on_one_thread_and_two(chromium, tiny_gguf, tmp_path, kind):
+    file = tmp_path / f"tiny-{kind}.gguf"
+    quantize(tiny_gguf, file, kind)
+    folder = build(file, tmp_path / "pocket", None, "default", None).folder
+    asked = list(conversations(REPLIES))
+    options = [{"max_tokens": TOKENS, "repetition_penalty": 1}] * REPLIES
+    with visited(chromium, folder) as page:
+        one, two = (page.evaluate(GREEDY, [asked, options, threads]) for threads in (1, 2))
+    assert one == two and all(tokens for _, tokens in one)
+    with runtime.load(file, threads=1) as engine:
+        for messages, (_, tokens) in zip(asked, one, strict=True):
+            wanted = list(greedy(engine, messages, options[0]))
+            if (place := parting(tokens, wanted)) is not None:
+                assert wanted[place][1] < NEAR_TIE
 
 
 def parting(tokens, wanted):

@@ -55,9 +55,18 @@ class Round:
         return self.sides[0 if self.vote == "left" else 1]
 
     @property
+    def helped(self) -> bool:
+        """The guard spoke before the models did, in the same words for both."""
+        return any(heard.help for heard in self.replies)
+
+    @property
     def votable(self) -> bool:
-        """Both replies hold words, and nobody has voted."""
-        return self.vote is None and all(heard.text.strip() for heard in self.replies)
+        """Both replies hold a model's words alone, and nobody has voted.
+
+        As `distill eval` judges files without their guard, no block of help is ever judged.
+        """
+        words = all(heard.text.strip() for heard in self.replies)
+        return self.vote is None and words and not self.helped
 
 
 def new_round(prompt: str) -> Round:

@@ -16,7 +16,7 @@ from demo.ballot import QUESTION, Ballot, Candidate, Round, Vote, interval, new_
 from demo.desk import Desk
 from demo.hearing import Ear, Heard, together
 from demo.tab_chat import AT_ONCE, QUIET, Update, entry
-from demo.turns import help_html
+from demo.turns import folded_html, help_html
 from distill.core.errors import KindredError
 from distill.core.serving import Served
 
@@ -34,6 +34,10 @@ VOTES: tuple[tuple[str, Vote], ...] = (
     ("Right", "right"),
 )
 PLACES = ("Left", "Right")
+HELPED = (
+    "No vote: the help comes first whichever model answers, and what the models wrote is folded, "
+    "since it is no answer here."
+)
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,7 @@ class CompareTab:
                 gr.Textbox(label=name, lines=5, max_lines=14, interactive=False, min_width=280)
                 for name in PLACES
             ]
+        self.folds = [gr.HTML(visible=False) for _ in PLACES]
         self.question = gr.Markdown(QUESTION, elem_classes="figures")
         with gr.Row():
             self.buttons = [gr.Button(name, interactive=False, min_width=80) for name, _ in VOTES]
@@ -71,8 +76,8 @@ class CompareTab:
         self._wire()
 
     def _wire(self) -> None:
-        page = [self.send, self.stop, self.help, *self.sides, self.question, *self.buttons]
-        page += [self.score, self.keep, self.saved]
+        page = [self.send, self.stop, self.help, *self.sides, *self.folds, self.question]
+        page += [*self.buttons, self.score, self.keep, self.saved]
         streams = {"concurrency_limit": None, "trigger_mode": "multiple", **QUIET}
         gr.on([self.box.submit, self.send.click], self.ask, [self.box], page, **streams)
         self.stop.click(self.halt, **AT_ONCE)
@@ -112,11 +117,22 @@ class CompareTab:
             **{side: side_update(self._contest, latest, place, side) for side, place in places},
         }
 
+    def folded(self, latest: Round, busy: bool) -> Update:
+        """Both replies for those alone who open them; while they come there is nothing to open."""
+        told = zip(PLACES, (latest.replies[place].text for place in latest.sides), strict=True)
+        folds = [folded_html(words, name.lower()) if words else "" for name, words in told]
+        shown = latest.helped and not busy
+        return {
+            fold: gr.update(value=html if shown else "", visible=shown and bool(html))
+            for fold, html in zip(self.folds, folds, strict=True)
+        }
+
     def looks(self, latest: Round, busy: bool) -> Update:
         """The page as it stands for the latest round."""
         votable = latest.votable and not busy
         return {
             **self.heard(latest),
+            **self.folded(latest, busy),
             self.send: gr.update(visible=not busy),
             self.stop: gr.update(visible=busy),
             **{button: gr.update(interactive=votable) for button in self.buttons},
@@ -158,16 +174,19 @@ def voting(tab: CompareTab, which: Vote) -> Any:
 
 
 def side_update(contest: Contest, latest: Round, place: int, side: Any) -> Any:
-    """A reply, with the name of its file only after the vote."""
+    """A reply, with the name of its file only after the vote; none beside a block of help."""
     heard = latest.replies[place]
     label = f"{side.label}: {contest.pair[place].name}" if latest.vote else side.label
-    return gr.update(value=heard.text, label=label)
+    text = "" if latest.helped else heard.text
+    return gr.update(value=text, label=label, visible=not latest.helped)
 
 
 def question(latest: Round) -> str:
     """What the person is asked, or why there is nothing to ask."""
     if troubles := [heard.trouble for heard in latest.replies if heard.trouble]:
         return f"No vote: {troubles[0]}."
+    if latest.helped:
+        return HELPED
     return QUESTION if latest.votable else "No vote: a reply is empty."
 
 

@@ -1,12 +1,13 @@
 """Blind votes: what a round shows, what a tally says, and that `distill eval` reads the files."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
-from demo.ballot import Ballot, Candidate, Round, interval, new_round, save
+from demo.ballot import QUESTION, Ballot, Candidate, Round, interval, new_round, save
 from demo.hearing import Heard
-from demo.tab_compare import tally
+from demo.tab_compare import HELPED, question, tally
 from distill.core.command import group_of
 from distill.core.errors import BadInput, MissingInput
 from distill.core.jsonl import read_jsonl, write_jsonl
@@ -51,6 +52,16 @@ def test_a_round_can_be_voted_on_once_and_only_with_two_replies():
     ballot = Ballot().with_round(voted("a", None))
     assert ballot.open.votable
     assert not ballot.voting("tie").rounds[-1].votable
+
+
+def test_no_block_of_help_is_ever_judged():
+    block = "People can help.\n- Call them.\n\n"
+    helped = replace(voted("a", None), replies=(replace(heard("x"), help=block), heard("y")))
+    assert helped.helped and not helped.votable
+    assert question(helped) == HELPED
+    troubled = replace(helped, replies=(helped.replies[0], Heard(trouble="it is gone")))
+    assert question(troubled) == "No vote: it is gone."
+    assert question(voted("b", None)) == QUESTION
 
 
 def test_a_round_nobody_voted_on_is_dropped_by_the_next():

@@ -92,6 +92,45 @@ def test_a_message_is_corrected_and_answered_again_and_a_reload_forgets_it(slow)
         assert "exam" not in stored
 
 
+def test_after_a_block_of_help_both_replies_are_folded_and_nobody_is_asked_to_judge(slow, tmp_path):
+    found, opened, _ = slow
+    with visited(opened, found["url"], size=PHONE, locale="en-GB") as page:
+        page.get_by_role("tab", name="Compare").click()
+        page.get_by_label("Message to both").fill("I want to kill myself tonight.")
+        page.get_by_role("button", name="Ask both").click()
+        page.locator(".help:visible").wait_for(timeout=PATIENCE_MS)
+        for server in found["servers"]:
+            assert seconds_until(lambda server=server: active(server) == 1) < 30
+
+        def seen():  # while the models write on
+            return page.get_by_text("I hear").count() or page.get_by_text("That is").count()
+
+        assert seconds_until(seen, 1.0) >= 1.0 and page.locator(".wrote").count() == 0
+        page.get_by_role("button", name="Stop").click()
+        page.get_by_text("No vote: the help comes first").wait_for(timeout=PATIENCE_MS)
+        folds = page.locator(".wrote:visible")
+        expect = [f"What the model wrote ({side})" for side in ("left", "right")]
+        assert folds.all_inner_texts() == expect
+        assert page.locator(".help:visible").count() == 1
+        assert page.get_by_label("Left", exact=True).count() == 0
+        for name in ("Left", "Tie", "Right"):
+            assert not page.get_by_role("button", name=name, exact=True).is_enabled()
+        shown = page.locator("main").inner_text()
+        assert "calm" not in shown.replace("Kindred · calm", "") and "brisk" not in shown
+        assert findings(page) == {}
+        shoot(page, "compare-help-390", tmp_path)
+        for fold in folds.all():
+            fold.locator("summary").press("Enter")
+        words = {text[:6] for text in folds.locator("div").all_inner_texts()}
+        assert words <= {"I hear", "That i"} and len(words) == 2
+        assert findings(page) == {}
+        page.get_by_label("Message to both").fill("I lost my keys.")
+        page.get_by_role("button", name="Ask both").click()
+        page.get_by_label("Left", exact=True).wait_for(timeout=PATIENCE_MS)
+        page.locator(".wrote:visible").first.wait_for(state="hidden", timeout=PATIENCE_MS)
+        page.get_by_role("button", name="Stop").click()
+
+
 def test_names_are_hidden_until_the_vote_and_votes_are_kept_when_saved(slow, tmp_path):
     found, opened, home = slow
     with visited(opened, found["url"], size=PHONE, scheme="dark") as page:

@@ -2,7 +2,7 @@
 
 In: exported files; without one, the newest under runs/. Out: a page on loopback until Ctrl-C.
 Nothing that is typed leaves the machine or is written to it, but votes that a person saves.
-Refused: a file that is missing or unsound, more than two files, a port in use.
+Refused: a file that is missing or unsound, more than two files, a port that cannot be had.
 """
 
 import json as json_format
@@ -19,9 +19,11 @@ from demo.files import chosen, digest, names
 from demo.gradio_touches import import_gradio
 from demo.page import Opened, page
 from demo.web import HOST, application, listener, serve
+from distill.core.command import offered
+from distill.core.errors import BadInput
 from distill.core.jsonl import digest_text
 from distill.core.progress import say
-from distill.core.serving import served
+from distill.core.serving import BY_LANGUAGE, GUARD_LOCALES, served
 
 
 @contextmanager
@@ -59,7 +61,8 @@ def run(
         ),
     ] = None,
     port: Annotated[
-        int, typer.Option(help="Port of the page on 127.0.0.1; 0 takes a free one.", min=0)
+        int,
+        typer.Option(help="Port of the page on 127.0.0.1; 0 takes a free one.", min=0, max=65535),
     ] = 7860,
     votes: Annotated[Path, typer.Option(help="Where votes go when you save them.")] = Path(
         "runs/votes"
@@ -68,9 +71,10 @@ def run(
         str,
         typer.Option(
             help="Whose help lines are named in a crisis, e.g. en-US; auto: those of your "
-            "browser's language; default: no country's."
+            "browser's language; default: no country's.",
+            autocompletion=offered(GUARD_LOCALES, BY_LANGUAGE),
         ),
-    ] = "auto",
+    ] = BY_LANGUAGE,
     open: Annotated[bool, typer.Option("--open", help="Open the page in your browser.")] = False,
     json: Annotated[
         bool, typer.Option("--json", help="Print the address as one JSON object.")
@@ -78,6 +82,8 @@ def run(
 ) -> None:
     """Open a page: chat with a file, compare two blind, see where it came from."""
     files = chosen(artifacts or [])
+    if votes.is_file():
+        raise BadInput(f"{votes} is a file; give --votes a folder")
     listening = listener(port)
     url = f"http://{HOST}:{listening.getsockname()[1]}"
     if not json:

@@ -1,7 +1,8 @@
 """The page over HTTP, for this machine alone.
 
-In: a page, a socket on loopback. Out: it is served until Ctrl-C or SIGTERM. Refused: other names
-for this machine in the Host header (400), and, by the browser, every other origin.
+In: a page, a socket on loopback. Out: it is served until Ctrl-C or SIGTERM. Refused: a port that
+cannot be had (Unavailable), other names for this machine in the Host header (400), and, by the
+browser, every other origin.
 """
 
 import socket
@@ -9,6 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 from demo.look import CSS, theme
+from distill.core.errors import Unavailable
+from distill.core.ports import port_refused
 
 HOST = "127.0.0.1"
 NAMES = [HOST, "localhost"]
@@ -35,8 +38,11 @@ STOP_S = 1  # for pages that stay open
 
 
 def listener(port: int) -> socket.socket:
-    """A bound socket, before anything heavy is done; a port in use is an OSError."""
-    return socket.create_server((HOST, port))
+    """A bound socket, before anything heavy is done; Unavailable where it cannot be had."""
+    try:
+        return socket.create_server((HOST, port))
+    except OSError as error:
+        raise Unavailable(port_refused(error, HOST, port)) from error
 
 
 class Sealed:

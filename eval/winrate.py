@@ -18,7 +18,7 @@ import numpy as np
 import typer
 from rich.table import Table
 
-from distill.core.command import Outcome, command
+from distill.core.command import Outcome, command, offered
 from distill.core.errors import BadInput
 from distill.core.journal import Journal
 from distill.core.jsonl import sha256_of, write_json
@@ -261,7 +261,11 @@ def run(
     out: Annotated[Path, typer.Option(help="Folder of judgements.jsonl and winrate.json.")],
     asked: JudgeOptions,
     protocol: Annotated[
-        str, typer.Option(help="both-orders, or xie2025: one order and no ties, as the paper.")
+        str,
+        typer.Option(
+            help="both-orders, or xie2025: one order and no ties, as the paper.",
+            autocompletion=offered(PROTOCOLS),
+        ),
     ] = "both-orders",
     limit: Annotated[int | None, typer.Option(min=1, help="Judge so many dialogues.")] = None,
     seed: Annotated[int, typer.Option(help="Of the sample and the interval.")] = 0,

@@ -4,7 +4,6 @@ In: a host and a port. Out: a listening socket and its URL. Refused: an address 
 machines can reach without a key (BadInput), and a port that cannot be had (Unavailable).
 """
 
-import errno
 import ipaddress
 import os
 import socket
@@ -13,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from distill.core.errors import BadInput, Unavailable
+from distill.core.ports import port_refused
 
 BACKLOG = 128
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -51,16 +51,8 @@ def bound(host: str, port: int) -> Iterator[socket.socket]:
             listener.bind(where)
             listener.listen(BACKLOG)
         except OSError as error:
-            raise Unavailable(refusal(error, host, port)) from error
+            raise Unavailable(port_refused(error, host, port)) from error
         yield listener
-
-
-def refusal(error: OSError, host: str, port: int) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return f"port {port} on {host} is in use; choose another with --port, or a free one with 0"
-    if error.errno == errno.EACCES:
-        return f"port {port} needs more rights than this user has; choose one above 1023"
-    return f"{host}:{port} cannot be listened on ({error.strerror})"
 
 
 def address(listener: socket.socket) -> str:

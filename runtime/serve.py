@@ -18,6 +18,7 @@ import typer
 from distill.core.command import offered
 from distill.core.errors import BadInput
 from distill.core.progress import say
+from distill.core.serving import BY_LANGUAGE
 from runtime.address import address, bound, require_key_off_loopback
 from runtime.guarding.switch import GuardPolicy, GuardSwitch, guard_for
 from runtime.limits import Limits
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from runtime.guard import Guard
 
 STOP_S = 5  # for readers that were told to stop, and do not
-BY_LANGUAGE = "auto"
 ReadersLocale = Annotated[
     str,
     typer.Option(

@@ -17,12 +17,13 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from distill.core.errors import KindredError, MissingExtra
+from distill.core.errors import BadInput, KindredError, MissingExtra
 from distill.core.progress import complain, hush
 
 PACKAGE = "kindred-slm"
@@ -38,6 +39,9 @@ MENDABLE = {
     errno.ENOSPC: "no space is left on the disk; free some and run the same command again",
     errno.EACCES: "permission denied",
     errno.EROFS: "the disk is read-only",
+    errno.EISDIR: "this is a folder; give a file",
+    errno.ENOTDIR: "a part of this path is a file, not a folder",
+    errno.ENAMETOOLONG: "this name is too long for a file",
     errno.EADDRINUSE: "the port is in use; choose another with --port",
 }
 
@@ -151,6 +155,10 @@ class Group(TyperGroup):
         return super().parse_args(ctx, args or ([self.bare] if self.bare else []))
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if self.bare and args[0] not in self.table and Path(args[0]).exists():
+            raise BadInput(
+                f"{args[0]} is no command; give it to one: {ctx.command_path} {self.bare} {args[0]}"
+            )
         name, known, rest = super().resolve_command(ctx, args)
         return name, None if known is None else load(known.name or "", self.table[args[0]]), rest
 

@@ -2,7 +2,7 @@
 
 In: a path and the names that the command writes there. Out: the folder, in place only when all
 of it is on the disk. Refused: a folder that holds anything else (BadInput), so that nothing of
-somebody's is ever removed.
+somebody's is ever removed, and the folder that the command was started in (BadInput).
 """
 
 import os
@@ -18,6 +18,7 @@ from distill.core.errors import BadInput
 def replacing_folder(path: Path, names: Collection[str]) -> Iterator[Path]:
     """Yield a temporary folder beside `path`; on success it is synced and takes its place."""
     refuse_foreign(path, names)
+    refuse_standing_in(path)
     path = path.absolute()
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary, former = (
@@ -37,6 +38,12 @@ def replacing_folder(path: Path, names: Collection[str]) -> Iterator[Path]:
             former.rename(path)
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(former, ignore_errors=True)
+
+
+def refuse_standing_in(path: Path) -> None:
+    """A folder that takes another's place leaves whoever stands in the other one nowhere."""
+    if path.exists() and path.samefile(Path.cwd()):
+        raise BadInput(f"{path} is the folder that you are in; choose another --out")
 
 
 def refuse_foreign(path: Path, names: Collection[str]) -> None:

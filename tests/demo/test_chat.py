@@ -93,8 +93,17 @@ def test_a_missing_file_is_one_line(tmp_path):
 
 def test_a_port_in_use_is_one_line_before_anything_is_started(tiny_gguf, tmp_path):
     with create_server(("127.0.0.1", 0)) as taken:
-        said = refused(tiny_gguf, "--port", taken.getsockname()[1], cwd=tmp_path)
-    assert said == "error: the port is in use; choose another with --port\n"
+        port = taken.getsockname()[1]
+        said = refused(tiny_gguf, "--port", port, cwd=tmp_path)
+    assert said.startswith(f"error: port {port} on 127.0.0.1 is in use; choose another with --port")
+    assert said.count("\n") == 1
+    assert "less than or equal to 65535" in refused(tiny_gguf, "--port", 99999, cwd=tmp_path)
+
+
+def test_a_file_where_votes_should_go_is_refused_before_anybody_votes(tiny_gguf, tmp_path):
+    (tmp_path / "votes").write_text("")
+    said = refused(tiny_gguf, "--votes", "votes", "--port", 0, cwd=tmp_path)
+    assert said == "error: votes is a file; give --votes a folder\n"
 
 
 def test_a_file_that_is_no_model_is_the_runtimes_refusal(tmp_path):

@@ -1,5 +1,7 @@
 """A folder of files takes its place whole or not at all."""
 
+from pathlib import Path
+
 import pytest
 
 from distill.core.errors import BadInput
@@ -38,3 +40,10 @@ def test_what_the_command_does_not_write_is_never_removed(tmp_path):
     with pytest.raises(BadInput, match=r"holds photo\.jpg"), replacing_folder(tmp_path, NAMES):
         raise AssertionError("not reached")
     assert (tmp_path / "photo.jpg").exists()
+
+
+def test_the_folder_that_one_stands_in_is_not_taken_from_under_ones_feet(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BadInput, match="that you are in"), replacing_folder(Path(), NAMES):
+        raise AssertionError("not reached")
+    assert Path.cwd() == tmp_path

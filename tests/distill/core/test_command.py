@@ -93,6 +93,23 @@ def test_a_mistyped_option_is_answered_with_the_likely_one():
     assert "--count" in err.splitlines()[-1]
 
 
+def test_a_file_in_the_place_of_a_command_is_told_the_command(tmp_path):
+    file = tmp_path / "mine.gguf"
+    assert "No such command" in line("demo", str(file))[2]
+    file.write_text("")
+    code, out, err = line("demo", str(file))
+    assert (code, out) == (2, "")
+    assert err == f"error: {file} is no command; give it to one: distill demo chat {file}\n"
+
+
+def test_a_folder_in_the_place_of_a_file_is_one_line(tmp_path):
+    code, _, err = line("eval", "latency", "mine.gguf", "--dialogues", str(tmp_path))
+    assert (code, err) == (2, f"error: {tmp_path}: this is a folder; give a file\n")
+    code, _, err = line("eval", "latency", "n" * 300)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "this name is too long for a file" in err
+
+
 def test_words_that_are_no_command_line_are_json_too_when_that_was_asked():
     code, out, err = line("gather", "--cuont", "3", "--json")
     assert code == 2

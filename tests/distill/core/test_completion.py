@@ -29,6 +29,10 @@ ASKED = {
     "distill runtime serve file --device-profile phone-4": ["phone-4gb"],
     "distill runtime serve file --guard-locale a": ["auto"],
     "distill runtime chat file --guard-locale en-G": ["en-GB"],
+    "distill demo chat file --guard-locale d": ["default", "de-DE"],
+    "distill demo chat file --guard-locale a": ["auto"],
+    "distill eval latency file --profile phone-4": ["phone-4gb"],
+    "distill eval winrate a b --protocol x": ["xie2025"],
 }
 ASK = """
 import contextlib, io, json, os, sys

@@ -31,7 +31,8 @@ def is_loopback(host: str) -> bool:
 def require_key_off_loopback(host: str, api_key: str | None) -> None:
     if not is_loopback(host) and not api_key:
         raise BadInput(
-            f"{host} can be reached from other machines; give --api-key, or serve on 127.0.0.1"
+            f"{host} can be reached from other machines; give --api-key or set KINDRED_API_KEY, "
+            "or serve on 127.0.0.1"
         )
 
 

@@ -14,6 +14,7 @@ import typer
 
 from distill.core.command import Outcome, command, offered
 from distill.core.errors import BadInput, KindredError
+from distill.core.folder import refuse_standing_in
 from distill.recipe import Pretrain, Pride, Sweep, Training, TwoStep, parse_recipe, recipe_text
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ def job_of(
     given = sorted(name for name, path in inputs.items() if path is not None)
     if given and not isinstance(parsed, Pride):
         raise BadInput(f"--{given[0]} goes with method pride, and {recipe} is {parsed.method}")
+    refuse_standing_in(out)
     start = student or (parsed.student if isinstance(parsed, Training) else "")
     return Job(parsed, text, start, data, out, resume, **inputs)
 

@@ -28,10 +28,10 @@ def run(
     ] = False,
 ) -> Outcome:
     """Check an exported file against its manifest and its student."""
-    from distill.core.jsonl import existing
     from distill.core.manifest import check_files
+    from distill.core.naming import exported_artifact
 
-    manifest = check_files(existing(file))
+    manifest = check_files(exported_artifact(file))
     digest = manifest.files[0].sha256
     if digests_only:
         return Outcome(

@@ -18,7 +18,6 @@ from distill.core.errors import BadInput
 def replacing_folder(path: Path, names: Collection[str]) -> Iterator[Path]:
     """Yield a temporary folder beside `path`; on success it is synced and takes its place."""
     refuse_foreign(path, names)
-    refuse_standing_in(path)
     path = path.absolute()
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary, former = (
@@ -47,6 +46,7 @@ def refuse_standing_in(path: Path) -> None:
 
 
 def refuse_foreign(path: Path, names: Collection[str]) -> None:
+    refuse_standing_in(path)
     if path.exists() and not path.is_dir():
         raise BadInput(f"{path} is a file, not a folder; choose another --out")
     foreign = sorted(f.name for f in path.iterdir() if f.name not in names) if path.exists() else []

@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from distill.core.errors import CheckFailed
+from distill.core.errors import CheckFailed, MissingInput
 from distill.core.jsonl import plain_reason, read_json, sha256_of, write_json
 from distill.core.naming import named
 from distill.core.records import Record
@@ -65,6 +65,11 @@ def write_manifest(artifact: Path, manifest: ArtifactManifest) -> None:
 
 def read_manifest(artifact: Path) -> ArtifactManifest:
     path = manifest_path(artifact)
+    if not path.exists():
+        raise MissingInput(
+            f"{path} does not exist; an export writes it beside {named(artifact).name}: take it "
+            "from there, or export again"
+        )
     try:
         return ArtifactManifest.model_validate(read_json(path))
     except ValueError as error:

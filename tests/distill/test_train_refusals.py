@@ -159,3 +159,10 @@ def test_an_error_with_json_is_one_object_too(place):
     done = distill_train(*words, "--out", place / "out", "--json")
     assert done.returncode == 2
     assert json.loads(done.stdout)["error"].startswith("there is no student ./nowhere")
+
+
+def test_the_folder_that_one_stands_in_is_refused_before_anything_is_read(place, monkeypatch):
+    (place / "here").mkdir()
+    monkeypatch.chdir(place / "here")
+    with pytest.raises(BadInput, match="is the folder that you are in"):
+        train(str(place / "recipe.yaml"), place / "no-sets", Path())

@@ -131,7 +131,7 @@ def test_with_a_key_any_name_of_the_machine_is_answered(tiny_gguf, tmp_path):
 
 
 def test_a_file_that_is_no_model_is_one_line(tmp_path, tiny_gguf):
-    assert "does not exist" in refused("serve", tmp_path / "missing.gguf")
+    assert "does not exist" in refused("serve", tmp_path / "missing.gguf", "--port", 0)
     assert "does not exist" in refused("chat", tmp_path / "missing.gguf")
     cut = tmp_path / "cut.gguf"
     cut.write_bytes(tiny_gguf.read_bytes()[:200_000])
@@ -157,7 +157,7 @@ def test_a_file_that_differs_from_its_manifest_is_not_opened(tmp_path, tiny_gguf
     with file.open("r+b") as opened:
         opened.seek(-1, 2)
         opened.write(b"\xff")
-    line = refused("serve", file, code=1)
+    line = refused("serve", file, "--port", 0, code=1)
     assert line.startswith(f"{file} does not match its manifest (sha256 ")
 
 

@@ -79,6 +79,14 @@ def test_a_gguf_file_is_exported_again_with_as_many_bits(tmp_path, type_, bits):
         check_files(file)
 
 
+def test_a_file_without_its_manifest_is_told_where_it_is(tmp_path):
+    (tmp_path / "student.gguf").write_text("as exported")
+    with pytest.raises(
+        MissingInput, match=r"gguf\.manifest\.json does not exist; an export writes"
+    ):
+        check_files(tmp_path / "student.gguf")
+
+
 def test_the_run_of_a_file_is_found_from_its_own_folder(tmp_path, monkeypatch):
     edge = tmp_path / "run/edge"
     edge.mkdir(parents=True)

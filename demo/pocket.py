@@ -12,11 +12,12 @@ from typing import Annotated
 
 import typer
 
-from demo.pocket_folder import BY_LANGUAGE, Built, build, is_built
+from demo.pocket_folder import Built, build, is_built
 from demo.pocket_host import HEADERS, host
-from distill.core.command import Outcome, command
+from distill.core.command import Outcome, command, offered
 from distill.core.errors import BadInput, MissingInput
 from distill.core.progress import say
+from distill.core.serving import BY_LANGUAGE, GUARD_LOCALES
 
 PORT = 8090
 
@@ -39,7 +40,8 @@ def run(
         str,
         typer.Option(
             help="Whose help lines are named, e.g. en-US; auto: those of the reader's language; "
-            "default: no country's."
+            "default: no country's.",
+            autocompletion=offered(GUARD_LOCALES, BY_LANGUAGE),
         ),
     ] = BY_LANGUAGE,
     guard_policy: Annotated[

@@ -23,9 +23,9 @@ from typing import Any
 
 from distill.core.errors import BadInput, CheckFailed, MissingInput, Unsupported
 from distill.core.jsonl import read_json, sha256_of
+from distill.core.serving import BY_LANGUAGE
 
 MARK = "pocket.json"
-BY_LANGUAGE = "auto"  # the page then looks at its reader's language
 SOURCES = Path(str(resources.files("demo"))) / "pocket"
 PART_BYTES = 24 * 2**20  # some hosts take no file over 25 MB; a broken load begins here again
 MOST_BYTES = 2**31 - 1  # what the module's file system can address

@@ -31,6 +31,7 @@ ASKED = {
     "distill runtime chat file --guard-locale en-G": ["en-GB"],
     "distill demo chat file --guard-locale d": ["default", "de-DE"],
     "distill demo chat file --guard-locale a": ["auto"],
+    "distill demo pocket file --guard-locale a": ["auto"],
     "distill eval latency file --profile phone-4": ["phone-4gb"],
     "distill eval winrate a b --protocol x": ["xie2025"],
 }

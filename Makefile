@@ -11,11 +11,14 @@ BENCH = $(BIN)/python -m tests.benchmarks
 
 setup: $(STAMP)
 
-# torch first: what depends on it would otherwise choose a build of its own.
+# torch first: what depends on it would otherwise choose a build of its own. Only programs need llama.cpp's
+# `common`, two fifths of its files; llama-cpp-python would compile it all the same.
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q $$(grep '^torch==' constraints.txt)
-	CMAKE_ARGS="-DLLAVA_BUILD=OFF -DLLAMA_OPENSSL=OFF" $(BIN)/pip install -q -c constraints.txt -e '.[all,dev]'
+	less=$$(mktemp) && echo 'set(LLAMA_BUILD_COMMON OFF)' > $$less && \
+	CMAKE_ARGS="-DLLAVA_BUILD=OFF -DCMAKE_PROJECT_INCLUDE=$$less" $(BIN)/pip install -q -c constraints.txt -e '.[all,dev]' && \
+	rm $$less
 	touch $@
 
 quickstart: setup

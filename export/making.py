@@ -24,7 +24,7 @@ from export.f16 import write_f16
 from export.handover import write_handover
 from export.importance import Importance, importance_of, load_importance, save_importance
 from export.mixture import ABOVE, Prices, mixed
-from export.parity import SKIPPED, Texts, gate
+from export.parity import BUNDLED, SKIPPED, Texts, gate
 from export.quantize import (
     Plan,
     Quantization,
@@ -185,9 +185,12 @@ def refuse_failed(target: Path, parity: dict[str, Any]) -> None:
     """CheckFailed with the table of the gate, where anything failed."""
     if not parity["failed"]:
         return
+    why = "; ".join(parity["failed"])
     if parity["links"]:
         remarks().print(gate_table(parity))
-    raise CheckFailed(f"{target} was not written, the gate failed: {'; '.join(parity['failed'])}")
+        if parity["text"] == BUNDLED:
+            why += f"; judged on {BUNDLED}, --text takes dialogues like those it was trained on"
+    raise CheckFailed(f"{target} was not written, the gate failed: {why}")
 
 
 def write_manifest_beside(

@@ -35,6 +35,7 @@ LONGEST_PASSAGE = 512
 REPLY_TOKENS = 48
 BATCH = 64
 TORCH = "torch"
+BUNDLED = "bundled conversations"
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def texts_for(path: Path | None) -> Texts:
     """The bundled conversations, and those of a file of held-out dialogues where one is given."""
     ours = bundled()
     if path is None:
-        return Texts(ours, ours, "bundled conversations")
+        return Texts(ours, ours, BUNDLED)
     theirs = spread(read(path))
     return Texts(ours + theirs, theirs, path.name)
 

@@ -176,7 +176,7 @@ def ask() -> str:
 
 
 def run(
-    file: Annotated[Path, typer.Argument(help="A GGUF file.")],
+    file: Annotated[Path, typer.Argument(help="A GGUF file or an ONNX folder.")],
     system: Annotated[str, typer.Option(help="A system message.")] = "",
     max_tokens: Annotated[int, typer.Option(help="Longest reply, in tokens.", min=1)] = 256,
     temperature: Annotated[

@@ -277,7 +277,7 @@ def test_a_folder_that_fails_the_gate_is_not_kept(tiny_folder, tiny_onnx, tmp_pa
 
     monkeypatch.setattr(onnx_build, "build", again)
     monkeypatch.setitem(parity.LIMITS, 16, parity.Limit(0.0, 1.0))
-    with pytest.raises(CheckFailed, match="was not written, the gate failed: ONNX f16 against"):
+    with pytest.raises(CheckFailed, match=r"the gate failed: ONNX f16 against .*--text takes"):
         exporting.write(open_checkpoint(tiny_folder), tmp_path / "edge", 16, ordered())
     assert left_behind(tmp_path) == []
 

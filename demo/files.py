@@ -10,17 +10,17 @@ from pathlib import Path
 
 from distill.core.errors import BadInput, MissingInput
 from distill.core.identity import digest_of, told_digest
-from distill.core.naming import called, exported_artifact
+from distill.core.naming import artifact_name, exported_artifact
 
 SUFFIX = ".manifest.json"
 MOST = 2
 
 
-def chosen(named: Sequence[Path], runs: Path = Path("runs")) -> list[Path]:
+def chosen(given: Sequence[Path], runs: Path = Path("runs")) -> list[Path]:
     """The files to open: those that are named, and what one alone is best compared with."""
-    if len(named) > MOST:
-        raise BadInput(f"a page compares two files, and {len(named)} are named; leave some out")
-    files = [exported_artifact(path) for path in named] or [newest(runs)]
+    if len(given) > MOST:
+        raise BadInput(f"a page compares two files, and {len(given)} are named; leave some out")
+    files = [exported_artifact(path) for path in given] or [newest(runs)]
     if len({path.resolve() for path in files}) < len(files):
         raise BadInput(f"{files[0]} is named twice; name the file to compare it with")
     return files if len(files) == MOST else [*files, *companion(files[0])]
@@ -65,7 +65,7 @@ def written(file: Path) -> float:
 
 def names(files: Sequence[Path]) -> list[str]:
     """What to call the files: their stems, numbered where the stems are equal."""
-    stems = [called(path) for path in files]
+    stems = [artifact_name(path) for path in files]
     if len(set(stems)) == len(stems):
         return stems
     return [f"{place}-{stem}" for place, stem in enumerate(stems, 1)]

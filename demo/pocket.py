@@ -15,7 +15,8 @@ import typer
 from demo.pocket_folder import Built, build, is_built
 from demo.pocket_host import HEADERS, host
 from distill.core.command import Outcome, command, offered
-from distill.core.errors import BadInput, MissingInput
+from distill.core.errors import BadInput
+from distill.core.naming import exported_artifact
 from distill.core.progress import say
 from distill.core.serving import BY_LANGUAGE, GUARD_LOCALES
 
@@ -49,14 +50,12 @@ def run(
     ] = None,
 ) -> Outcome:
     """Write a web folder that runs a file in the browser, offline after the first visit."""
-    if not artifact.exists():
-        raise MissingInput(f"{artifact} does not exist; write one with: distill export gguf")
     if is_built(artifact):
         if out:
             raise BadInput(f"{artifact} is written already; leave --out away and add --serve")
         return served(artifact, port)
-    if artifact.is_dir():
-        raise BadInput(f"{artifact} is no pocket folder and no file; give an exported .gguf")
+    if exported_artifact(artifact).is_dir():
+        raise BadInput(f"{artifact} is an ONNX folder, and the page runs an exported .gguf")
     if not (out or serve):
         raise BadInput("nothing to do; give --out DIR to write the folder, --serve to try it")
     with ExitStack() as stack:

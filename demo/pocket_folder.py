@@ -162,7 +162,7 @@ def report_of(artifact: Path, digest: str, report: Path | None) -> tuple[Path | 
 
 
 def check_vendored() -> None:
-    """Every vendored file is the one that was recorded when it was taken over."""
+    """Every vendored file is as its record says."""
     for package in read_json(SOURCES / "vendor/VENDOR.json")["packages"]:
         for name, recorded in package["files"].items():
             path = SOURCES / "vendor" / name

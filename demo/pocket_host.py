@@ -1,8 +1,8 @@
 """A server of one folder on this machine, with the headers that a page needs to use threads.
 
 In: a folder and a port. Out: an HTTP server, bound but not yet serving. It tells no folder's
-content, and answers only to names of this machine. Refused: a port in use (OSError, which the
-command line tells in one line).
+content, and answers only to names of this machine. Refused: a port that cannot be had
+(Unavailable).
 """
 
 import functools
@@ -10,6 +10,9 @@ from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+
+from distill.core.errors import Unavailable
+from distill.core.ports import port_refused
 
 ADDRESS = "127.0.0.1"
 NAMES = ("127.0.0.1", "localhost")
@@ -59,6 +62,8 @@ class Files(SimpleHTTPRequestHandler):
 
 
 def host(folder: Path, port: int) -> ThreadingHTTPServer:
-    return ThreadingHTTPServer(
-        (ADDRESS, port), functools.partial(Files, directory=str(folder.resolve()))
-    )
+    files = functools.partial(Files, directory=str(folder.resolve()))
+    try:
+        return ThreadingHTTPServer((ADDRESS, port), files)
+    except OSError as error:
+        raise Unavailable(port_refused(error, ADDRESS, port)) from error

@@ -20,7 +20,7 @@ import tempfile
 from pathlib import Path
 from urllib.request import urlopen
 
-from demo.wasm_module import Module
+from demo.wasm_module import DATA, Module
 from distill.core.errors import CheckFailed
 
 KERNELS = Path(__file__).parent / "pocket/kernels"
@@ -28,13 +28,22 @@ VENDOR = Path(__file__).parent / "pocket/vendor"
 COMPILE = (
     *("cc", "--target=wasm32-freestanding", "-O3", "-msimd128", "-nostdlib", "-fno-sanitize=all"),
     *("-Wall", "-Wextra", "-Wno-unused-parameter", "-Wl,--no-entry", "-Wl,--strip-all"),
+    "-Wl,-z,stack-size=0",
 )
 # Numbers of ggml_type, and of the type of the activations, in ggml.h.
 Q8_0, Q8_1, Q8_K = 8, 9, 15
 FORMATS = {
-    **{"q4_0": (2, Q8_0), "q5_0": (6, Q8_0), "q8_0": (8, Q8_0), "iq4_nl": (20, Q8_0)},
-    **{"q4_1": (3, Q8_1), "q5_1": (7, Q8_1), "q3_k": (11, Q8_K), "q4_k": (12, Q8_K)},
-    **{"q5_k": (13, Q8_K), "q6_k": (14, Q8_K), "iq4_xs": (23, Q8_K)},
+    "q4_0": (2, Q8_0),
+    "q4_1": (3, Q8_1),
+    "q5_0": (6, Q8_0),
+    "q5_1": (7, Q8_1),
+    "q8_0": (8, Q8_0),
+    "q3_k": (11, Q8_K),
+    "q4_k": (12, Q8_K),
+    "q5_k": (13, Q8_K),
+    "q6_k": (14, Q8_K),
+    "iq4_nl": (20, Q8_0),
+    "iq4_xs": (23, Q8_K),
 }
 ROW = struct.Struct("<iiixxxxq")  # ggml_type_traits_cpu: from_float, vec_dot, vec_dot_type, nrows
 
@@ -53,7 +62,8 @@ def dot_products(module: Module) -> dict[str, int]:
             places[name] = called[place] - imported
         else:
             found.append(places)
-    if len(found) != 1 or len(set(found[0].values())) != len(FORMATS):
+    found = [places for places in found if len(set(places.values())) == len(FORMATS)]
+    if len(found) != 1:
         raise CheckFailed(f"the module has {len(found)} tables of formats that could be meant")
     return found[0]
 
@@ -62,6 +72,10 @@ def grafted(module: bytes, kernels: bytes) -> bytes:
     """The module with the kernels' bodies for its dot products."""
     host, graft = Module(module), Module(kernels)
     exported = graft.exported()
+    if DATA in graft.part or len(graft.bodies) != len(FORMATS):
+        raise CheckFailed(
+            "the kernels keep data or call functions, which the module would not have"
+        )
     for name, number in dot_products(host).items():
         host.bodies[number] = graft.bodies[exported[name]]
     return host.data()

@@ -16,7 +16,7 @@ from demo.ballot import QUESTION, Ballot, Candidate, Round, Vote, interval, new_
 from demo.desk import Desk
 from demo.hearing import Ear, Heard, together
 from demo.tab_chat import AT_ONCE, QUIET, Update, entry
-from demo.turns import folded_html, help_html
+from demo.turns import WROTE, folded_html, help_html
 from distill.core.errors import KindredError
 from distill.core.serving import Served
 
@@ -35,8 +35,7 @@ VOTES: tuple[tuple[str, Vote], ...] = (
 )
 PLACES = ("Left", "Right")
 HELPED = (
-    "No vote: the help comes first whichever model answers, and what the models wrote is folded, "
-    "since it is no answer here."
+    "No vote: the help comes first whichever model answers, and what the models wrote is folded."
 )
 
 
@@ -120,7 +119,9 @@ class CompareTab:
     def folded(self, latest: Round, busy: bool) -> Update:
         """Both replies for those alone who open them; while they come there is nothing to open."""
         told = zip(PLACES, (latest.replies[place].text for place in latest.sides), strict=True)
-        folds = [folded_html(words, name.lower()) if words else "" for name, words in told]
+        folds = [
+            folded_html(words, f"{WROTE} ({name.lower()})") if words else "" for name, words in told
+        ]
         shown = latest.helped and not busy
         return {
             fold: gr.update(value=html if shown else "", visible=shown and bool(html))

@@ -123,10 +123,10 @@ def help_html(block: str, locale: str) -> str:
     return f'<div class="help"><strong>{HELP_TITLE}</strong><br>{lines}{whose(locale)}</div>'
 
 
-def folded_html(words: str, place: str = "") -> str:
+def folded_html(words: str, title: str = WROTE) -> str:
     """What the model wrote, for those alone who open it; the browser's own element does that."""
-    title = f"<summary>{WROTE}{f' ({place})' if place else ''}</summary>"
-    return f'<details class="wrote">{title}<div>{escape(words)}</div></details>'
+    summary = f"<summary>{title}</summary>"
+    return f'<details class="wrote">{summary}<div>{escape(words)}</div></details>'
 
 
 def whose(locale: str) -> str:

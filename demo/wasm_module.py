@@ -111,6 +111,8 @@ class Module:
         count, at = unsigned(section, 0)
         for number in range(count):
             passive, at = unsigned(section, at)
+            if passive > 1:
+                raise CheckFailed("the module has more than one memory")
             where = None
             if not passive:
                 where, at = signed(section, at + 1)

@@ -17,7 +17,7 @@ from distill.core.chat import Reply, Sampling
 from distill.core.command import Outcome, command
 from distill.core.journal import Journal
 from distill.core.jsonl import digest_text, write_jsonl
-from distill.core.naming import called
+from distill.core.naming import artifact_name
 from distill.core.progress import track
 from distill.core.records import Answer, Dialogue
 from eval.candidates import Candidate, CandidateOptions, open_candidate
@@ -115,7 +115,7 @@ def run(
     """Ask a candidate for a reply to every held-out dialogue; a killed run continues."""
     held_out = read_dialogues(dialogues, limit, seed)
     writable_file(out)
-    given = name or model or called(Path(candidate))
+    given = name or model or artifact_name(Path(candidate))
     options = CandidateOptions(model, concurrency, threads, timeout, retries)
     with open_candidate(candidate, options) as opened:
         answers = collect(opened, given, held_out, Sampling(max_tokens, temperature, seed), out)

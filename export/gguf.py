@@ -14,6 +14,7 @@ import typer
 
 from distill.core.command import Outcome, command, offered
 from distill.core.errors import BadInput
+from distill.core.manifest import BY_NAME
 from distill.core.naming import HOME, named
 from export.options import (
     Device,
@@ -123,7 +124,7 @@ def order_for(
     if imatrix == "none":
         refuse_without_importance(kind)
     if name is not None:
-        return replace(order, kind=kind, reason="asked for by name", own_mix=True)
+        return replace(order, kind=kind, reason=BY_NAME, own_mix=True)
     return replace(order, kind=kind, reason=f"{wanted} bits: {why}")
 
 

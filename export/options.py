@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from distill.core.command import offered
+from distill.core.serving import DEVICE_PROFILES
 
 Out = Annotated[
     Path | None,
@@ -27,7 +28,7 @@ Device = Annotated[
     str | None,
     typer.Option(
         help="phone-4gb, phone-6gb, phone-8gb, laptop or a FILE.yaml: choose for it.",
-        autocompletion=offered("runtime.device:NAMES"),
+        autocompletion=offered(DEVICE_PROFILES),
     ),
 ]
 MaxBytes = Annotated[int | None, typer.Option(min=1, help="Choose a file of at most so many.")]

@@ -13,7 +13,7 @@ from typing import Any
 
 from distill.core.errors import BadInput, KindredError, Unsupported
 from distill.core.machine import physical_cores
-from distill.core.naming import called
+from distill.core.naming import artifact_name
 from runtime.artifact import check
 from runtime.backends import Backend, Sampling
 from runtime.engine_batch import Batcher, closed
@@ -185,7 +185,7 @@ def open_engine(
             path, context=context, threads=threads, sequences=sequences, cells=cells or context
         )
     try:
-        return Engine(called(path), backend, parallel=parallel)
+        return Engine(artifact_name(path), backend, parallel=parallel)
     except KindredError as error:
         backend.close()
         raise type(error)(f"{path}: {error}") from error

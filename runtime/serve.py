@@ -18,7 +18,7 @@ import typer
 from distill.core.command import offered
 from distill.core.errors import BadInput
 from distill.core.progress import say
-from distill.core.serving import BY_LANGUAGE
+from distill.core.serving import BY_LANGUAGE, DEVICE_PROFILES, GUARD_LOCALES
 from runtime.address import address, bound, require_key_off_loopback
 from runtime.guarding.switch import GuardPolicy, GuardSwitch, guard_for
 from runtime.limits import Limits
@@ -33,7 +33,7 @@ ReadersLocale = Annotated[
     typer.Option(
         help="Whose help lines are named, e.g. en-US; the default names no country's, and auto "
         "those of the language that a reader's browser asks for.",
-        autocompletion=offered("runtime.guarding.locales:locales", BY_LANGUAGE),
+        autocompletion=offered(GUARD_LOCALES, BY_LANGUAGE),
     ),
 ]
 
@@ -70,7 +70,7 @@ def run(
         str | None,
         typer.Option(
             help="Hold to phone-4gb, phone-6gb, phone-8gb, laptop or a YAML file.",
-            autocompletion=offered("runtime.device:NAMES"),
+            autocompletion=offered(DEVICE_PROFILES),
         ),
     ] = None,
     queue: Annotated[

@@ -18,6 +18,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Any
 
 import typer
@@ -42,7 +43,6 @@ MENDABLE = {
     errno.EISDIR: "this is a folder; give a file",
     errno.ENOTDIR: "a part of this path is a file, not a folder",
     errno.ENAMETOOLONG: "this name is too long for a file",
-    errno.EADDRINUSE: "the port is in use; choose another with --port",
 }
 
 
@@ -156,9 +156,8 @@ class Group(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if self.bare and args[0] not in self.table and Path(args[0]).exists():
-            raise BadInput(
-                f"{args[0]} is no command; give it to one: {ctx.command_path} {self.bare} {args[0]}"
-            )
+            whole = f"{ctx.command_path} {self.bare} {quote(args[0])}"
+            raise BadInput(f"{args[0]} is no command; give it to one: {whole}")
         name, known, rest = super().resolve_command(ctx, args)
         return name, None if known is None else load(known.name or "", self.table[args[0]]), rest
 

@@ -40,7 +40,7 @@ def replacing_folder(path: Path, names: Collection[str]) -> Iterator[Path]:
 
 
 def refuse_standing_in(path: Path) -> None:
-    """A folder that takes another's place leaves whoever stands in the other one nowhere."""
+    """BadInput for the current folder: its shell would be left in one that is deleted."""
     if path.exists() and path.samefile(Path.cwd()):
         raise BadInput(f"{path} is the folder that you are in; choose another --out")
 

@@ -158,7 +158,7 @@ WRITERS = {
 def existing(path: Path) -> Path:
     if not path.exists():
         writer = WRITERS.get(path.name)
-        way = f"; give a folder that {writer} wrote" if writer else ""
+        way = f"; {writer} writes it" if writer else ""
         raise MissingInput(f"{path} does not exist{way}")
     return path
 

@@ -16,6 +16,8 @@ from distill.core.records import Record
 
 TOOLS = ("torch", "transformers", "peft", "trl", "gguf", "llama-cpp-python", "onnxruntime", "onnx")
 
+BY_NAME = "asked for by name"  # the reason for a type, in `quantization`
+
 
 class FileDigest(Record):
     """One file of an artifact."""
@@ -45,9 +47,14 @@ class ArtifactManifest(Record):
 
     @property
     def made_by(self) -> str:
-        """The command that makes the artifact again; its bits are the number in its type's name."""
-        stated = re.search(r"\d+", str(self.quantization.get("type", "")))
-        return f"distill export {self.format} {self.student} --bits {stated[0] if stated else 4}"
+        """The command that makes the artifact again: by its type's name where that was asked for,
+        and else by the bits that stand in the name."""
+        kind = str(self.quantization.get("type", ""))
+        bits = re.search(r"\d+", kind)
+        asked = f"--bits {bits[0] if bits else 4}"
+        if self.quantization.get("reason") == BY_NAME:
+            asked = f"--type {kind}"
+        return f"distill export {self.format} {self.student} {asked}"
 
 
 def manifest_path(artifact: Path) -> Path:

@@ -10,7 +10,7 @@ from pathlib import Path
 from distill.core.errors import BadInput, MissingInput
 
 HOME = "edge"
-ONNX_MARK, CHECKPOINT_MARK = "genai_config.json", "config.json"
+ONNX_MARK, CHECKPOINT_MARKS = "genai_config.json", ("config.json", "adapter_config.json")
 
 
 def named(path: Path) -> Path:
@@ -18,7 +18,7 @@ def named(path: Path) -> Path:
     return path.resolve() if path.name in ("", "..") else path
 
 
-def called(artifact: Path) -> str:
+def artifact_name(artifact: Path) -> str:
     """A file's name without its ending, or a folder's whole name, which may hold dots."""
     whole = named(artifact)
     return whole.name if whole.is_dir() else whole.stem
@@ -41,7 +41,7 @@ def exported_artifact(path: Path) -> Path:
             f"{path} does not exist; write it with: distill export gguf STUDENT --bits 4"
         )
     if path.is_dir() and not is_onnx(path):
-        if (path / CHECKPOINT_MARK).is_file():
+        if any((path / mark).is_file() for mark in CHECKPOINT_MARKS):
             raise BadInput(
                 f"{path} is a checkpoint, not an exported file; write one with: "
                 f"distill export gguf {path} --bits 4"

@@ -17,6 +17,7 @@ from fastapi import FastAPI
 
 from distill.core.errors import Unavailable
 from distill.core.listening import QuietServer
+from distill.core.ports import port_refused
 from distill.dev.service import Service
 
 START_S = 30.0
@@ -75,9 +76,7 @@ class Server:
             listening.bind(("127.0.0.1", self.port))
         except OSError as error:
             listening.close()
-            raise Unavailable(
-                f"port {self.port} cannot be had ({error.strerror}); choose another with --port"
-            ) from error
+            raise Unavailable(port_refused(error, "127.0.0.1", self.port)) from error
         self.port = listening.getsockname()[1]
         return listening
 

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from distill.core.chat import Reply, Sampling
 from distill.core.errors import MissingInput, Unsupported
-from distill.core.naming import CHECKPOINT_MARK, ONNX_MARK, is_onnx
+from distill.core.naming import CHECKPOINT_MARKS, ONNX_MARK, is_onnx
 from distill.core.records import Dialogue
 
 CANDIDATES: Mapping[str, str] = {
@@ -21,7 +21,6 @@ CANDIDATES: Mapping[str, str] = {
     "checkpoint": "eval.candidates.checkpoint",
     "endpoint": "eval.candidates.endpoint",
 }
-CHECKPOINT_MARKS = (CHECKPOINT_MARK, "adapter_config.json")
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import typer
 
 from distill.core.command import offered
 from distill.core.progress import say
+from distill.core.serving import GUARD_LOCALES
 
 if TYPE_CHECKING:
     from runtime.guard import Guard
@@ -25,7 +26,7 @@ GuardLocale = Annotated[
     str,
     typer.Option(
         help="Whose help lines are named, e.g. en-US; the default names no country's.",
-        autocompletion=offered("runtime.guarding.locales:locales"),
+        autocompletion=offered(GUARD_LOCALES),
     ),
 ]
 GuardPolicy = Annotated[

@@ -172,6 +172,7 @@ def llama(work: Path, made: Userland) -> None:
     jobs = str(len(os.sched_getaffinity(0)))
     run(["cmake", "--build", build / "made", "--target", "llama", "--parallel", jobs])
     shutil.copytree(source / "llama_cpp", work / "llama_cpp", dirs_exist_ok=True)
+    (work / "llama_cpp/lib").mkdir(exist_ok=True)
     for library in (build / "made/bin").glob("*.so*"):
         shutil.copy(library, work / "llama_cpp/lib" / library.name)
     shutil.rmtree(build)

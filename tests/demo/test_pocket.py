@@ -166,13 +166,17 @@ def refused(*words):
 def test_the_command_refuses_in_one_line(built, artifact, tmp_path):
     assert "does not exist" in refused(tmp_path / "none.gguf", "--out", tmp_path / "a")
     assert "nothing to do" in refused(artifact)
-    assert "no pocket folder" in refused(tmp_path, "--serve")
+    assert "a folder with no ONNX student in it" in refused(tmp_path, "--serve")
+    (tmp_path / "genai_config.json").touch()
+    assert "is an ONNX folder" in refused(tmp_path, "--serve")
     assert "written already" in refused(built.folder, "--out", tmp_path / "a")
     with socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        assert "port is in use" in refused(built.folder, "--serve", "--port", port)
+        assert f"port {port} on 127.0.0.1 is in use" in refused(
+            built.folder, "--serve", "--port", port
+        )
 
 
 @contextmanager

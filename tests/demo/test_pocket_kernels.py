@@ -6,14 +6,22 @@ from itertools import product
 
 import numpy as np
 import pytest
+import wasmtime
 from gguf import GGMLQuantizationType as Type
 from gguf.quants import dequantize
 
-from demo.pocket_kernels import FORMATS, KERNELS, Q8_1, Q8_K, VENDOR, dot_products, grafted
+from demo.pocket_kernels import (
+    FORMATS,
+    KERNELS,
+    Q8_1,
+    Q8_K,
+    VENDOR,
+    dot_products,
+    grafted,
+    package_files,
+)
 from demo.wasm_module import DATA, Module
 from distill.core.errors import CheckFailed
-
-wasmtime = pytest.importorskip("wasmtime")
 
 # Bytes of a block, and where its scales lie as halves.
 BLOCKS = {
@@ -30,7 +38,7 @@ BLOCKS = {
     "iq4_xs": (136, [0]),
 }
 MODULES = ("wllama-single.wasm", "wllama-multi.wasm")
-HALVES = np.array([0.0, -0.0, 6e-8, -3e-5, 6.1e-5, 0.013, -0.4, 1.0, 900.0], np.float16)
+HALVES = np.array([0.0, 6e-8, -3e-5, 6.1e-5, 0.013, -0.4, 1.0, 900.0], np.float16)
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +47,7 @@ def kernels():
     store = wasmtime.Store()
     module = wasmtime.Module.from_file(store.engine, str(KERNELS / "dot.wasm"))
     exports = wasmtime.Instance(store, module, []).exports(store)
+    exports["memory"].grow(store, 16)
 
     def dot(name, weights, activations, count):
         # Where the next row would begin lies what must not be read.
@@ -51,13 +60,14 @@ def kernels():
     return dot
 
 
-def blocks(name, rows, draw, fill=None):
+def blocks(name, scales, draw, fill=None):
+    """A block a scale, of random bytes or of one; a minimum is half of the scale before it."""
     size, halves = BLOCKS[name]
-    made = draw.integers(0, 256, (rows, size), dtype=np.uint8)
+    made = draw.integers(0, 256, (len(scales), size), dtype=np.uint8)
     if fill is not None:
         made[:] = fill
-    for at in halves:
-        made[:, at : at + 2] = draw.choice(HALVES, rows).view(np.uint8).reshape(rows, 2)
+    for number, at in enumerate(halves):
+        made[:, at : at + 2] = (scales / np.float16(number + 1)).view(np.uint8).reshape(-1, 2)
     return made
 
 
@@ -70,7 +80,7 @@ def activations(kind, values, draw):
         sums = values.reshape(rows, width // 16, 16).sum(-1).astype(np.int16)
         packed = [scale.view(np.uint8), bytes_of, sums.view(np.uint8)]
     else:
-        scale = draw.choice(HALVES, (rows, 1))
+        scale = draw.choice(HALVES[1:], (rows, 1))
         packed = [scale.view(np.uint8), bytes_of]
         if kind == Q8_1:
             # The sum of what a block stands for, which a half cannot hold exactly.
@@ -90,43 +100,41 @@ def checked(kernels, name, made, values, draw):
     if kind == Q8_1:  # the minima are multiplied with rounded sums
         minima = np.abs(made[:, 2:4].copy().view(np.float16).astype(np.float64))
         slack += (minima * np.abs(meant.sum(-1, keepdims=True)) * 2**-11).sum()
-    if (
-        kind == Q8_K
-    ):  # what is taken off for a constant or a minimum is as large as what it is taken from
+    if kind == Q8_K:  # a constant or a minimum is as large as what it is taken from
         slack += 4e-6 * np.abs(meant).sum() * np.abs(weights).max() * 4
     assert abs(found - terms.sum()) <= slack, (name, found, terms.sum(), slack)
+
+
+def width_of(name):
+    return 256 if FORMATS[name][1] == Q8_K else 32
 
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_random_blocks_of_every_format(kernels, name):
     draw = np.random.default_rng(FORMATS[name][0])
-    width = 256 if FORMATS[name][1] == Q8_K else 32
-    for rows in (1, 2, 7, 40):
-        made = blocks(name, rows, draw)
-        checked(kernels, name, made, draw.integers(-127, 128, (rows, width)), draw)
+    alone = [scale.reshape(1) for scale in HALVES]  # the least is not judged by the largest's error
+    for scales in (*alone, *(draw.choice(HALVES, rows) for rows in (2, 7, 40))):
+        values = draw.integers(-127, 128, (len(scales), width_of(name)))
+        checked(kernels, name, blocks(name, scales, draw), values, draw)
 
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_no_sum_of_products_runs_over(kernels, name):
     draw = np.random.default_rng(1)
-    width = 256 if FORMATS[name][1] == Q8_K else 32
+    scales = np.array([1.0, -0.4, 0.013], np.float16)
     for fill, said in product((0, 0x0F, 0x7F, 0x80, 0xF0, 0xFF), (-127, 127)):
-        checked(kernels, name, blocks(name, 3, draw, fill), np.full((3, width), said), draw)
+        made = blocks(name, scales, draw, fill)
+        checked(kernels, name, made, np.full((len(scales), width_of(name)), said), draw)
 
 
 @pytest.mark.parametrize("file", MODULES)
 def test_the_page_computes_with_these(file):
-    module, kernels = (
-        Module((VENDOR / file).read_bytes()),
-        Module((KERNELS / "dot.wasm").read_bytes()),
-    )
-    places, exported = dot_products(module), kernels.exported()
+    data, kernels = (VENDOR / file).read_bytes(), (KERNELS / "dot.wasm").read_bytes()
+    module, graft = Module(data), Module(kernels)
+    places, exported = dot_products(module), graft.exported()
     for name in FORMATS:
-        assert module.bodies[places[name]] == kernels.bodies[exported[name]]
-    assert (
-        grafted((VENDOR / file).read_bytes(), (KERNELS / "dot.wasm").read_bytes())
-        == (VENDOR / file).read_bytes()
-    )
+        assert module.bodies[places[name]] == graft.bodies[exported[name]]
+    assert grafted(data, kernels) == data
 
 
 def test_the_record_is_of_these_sources():
@@ -147,3 +155,17 @@ def test_a_module_whose_table_is_not_certain_is_refused():
     module.part[DATA] = b"\0"  # none
     with pytest.raises(CheckFailed, match="0 tables of formats"):
         dot_products(module)
+
+
+def test_kernels_that_call_another_function_are_refused():
+    kernels = Module((KERNELS / "dot.wasm").read_bytes())
+    kernels.bodies.append(kernels.bodies[0])
+    with pytest.raises(CheckFailed, match="call functions"):
+        grafted((VENDOR / MODULES[0]).read_bytes(), kernels.data())
+
+
+def test_a_package_of_another_digest_is_refused(tmp_path):
+    (tmp_path / "wllama.tgz").write_bytes(b"not what was recorded")
+    package = {"from": (tmp_path / "wllama.tgz").as_uri(), "integrity": "sha512-AAAA"}
+    with pytest.raises(CheckFailed, match="is not the file of sha512-AAAA"):
+        package_files(package)

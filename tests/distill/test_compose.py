@@ -227,7 +227,7 @@ def test_data_that_was_not_gathered_or_is_broken_is_refused(starter, tmp_path):
     missing = refusal("compose", tmp_path / "no", "--rule", "first", "--out", out)
     assert missing == (
         f"error: {tmp_path}/no/dialogues.jsonl does not exist; "
-        "give a folder that distill gather, teach, improve or curate wrote"
+        "distill gather, teach, improve or curate writes it"
     )
     broken = copied(starter, tmp_path / "broken")
     lines = (broken / "responses.jsonl").read_text().splitlines()

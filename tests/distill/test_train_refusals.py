@@ -79,7 +79,7 @@ def test_an_empty_set_is_named_with_the_remedy(place, base, name):
 def test_a_set_that_is_not_there_is_named(place, base):
     (place / "sets/sft.jsonl").unlink()
     assert refused(place, base) == (
-        f"{place}/sets/sft.jsonl does not exist; give a folder that distill compose wrote"
+        f"{place}/sets/sft.jsonl does not exist; distill compose writes it"
     )
 
 

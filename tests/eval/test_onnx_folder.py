@@ -10,7 +10,7 @@ from demo.story import open_source, story
 from distill.core.identity import digest_of, stated_digest
 from distill.core.jsonl import sha256_of
 from distill.core.manifest import manifest_path, read_manifest
-from distill.core.naming import called
+from distill.core.naming import artifact_name
 from eval.candidates import kind_of
 from eval.pages.evidence import find_artifact, read_evidence
 from tests.eval.pairs import distill, error_line, lines_of, write_answers, write_dialogues
@@ -100,7 +100,10 @@ def test_a_folder_is_told_from_a_checkpoint_and_named_whole(tmp_path):
     assert kind_of(str(tmp_path)) == "checkpoint"
     dotted = tmp_path / "qwen2.5-0.5b"
     dotted.mkdir()
-    assert called(dotted) == "qwen2.5-0.5b" and called(Path("a/b-Q4_K_M.gguf")) == "b-Q4_K_M"
+    assert (
+        artifact_name(dotted) == "qwen2.5-0.5b"
+        and artifact_name(Path("a/b-Q4_K_M.gguf")) == "b-Q4_K_M"
+    )
 
 
 def test_an_artifact_that_is_not_in_the_run_is_named_with_those_that_are(folder, tmp_path):

@@ -6,8 +6,8 @@ import { Prompter } from "./prompter.js";
 import { Wllama } from "./vendor/wllama.js";
 
 const CHUNK = 128; // tokens evaluated at once: how long a prompt goes on after Stop
-const WIDE_CACHE_BYTES = 100e6; // files below keep floats in the cache: twice the memory of halves,
-// of which it takes little, and nothing to convert
+const SMALL_FILE_BYTES = 50e6; // below, the cache keeps floats, which need no converting: twice the
+// memory of halves, but less than some 30 MB for so small a model
 const ANEW = -1; // a seed that is drawn from the clock for every reply
 const BUFFER = /(?:KV|compute|output) +buffer size += +([0-9.]+) MiB/g; // what llama.cpp takes
 const WASM = {
@@ -26,7 +26,7 @@ export class Engine {
     const wllama = new Wllama(WASM, {
       logger: { debug: hear, log: hear, warn: hear, error: (...parts) => hear("error:", ...parts) },
     });
-    const cached = blob.size < WIDE_CACHE_BYTES ? "f32" : "f16";
+    const cached = blob.size < SMALL_FILE_BYTES ? "f32" : "f16";
     try {
       await wllama.loadModel([blob], {
         n_ctx: settings.context,

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from distill.core.errors import BadInput, MissingInput
 from distill.core.identity import digest_of, told_digest
+from distill.core.manifest import BESIDE
 from distill.core.naming import artifact_name, exported_artifact
 
-SUFFIX = ".manifest.json"
 MOST = 2
 
 
@@ -28,7 +28,7 @@ def chosen(given: Sequence[Path], runs: Path = Path("runs")) -> list[Path]:
 
 def newest(runs: Path) -> Path:
     """The file that was exported last; of one folder the student's rather than its base's."""
-    found = [exported(path) for path in runs.rglob(f"*{SUFFIX}")]
+    found = [exported(path) for path in runs.rglob(f"*{BESIDE}")]
     found = [path for path in found if path.exists()]
     if not found:
         raise MissingInput(
@@ -42,7 +42,7 @@ def newest(runs: Path) -> Path:
 
 def companion(file: Path) -> list[Path]:
     """A file beside this one to compare it with: its base, else the same at another precision."""
-    beside = sorted(exported(path) for path in file.parent.glob(f"*{SUFFIX}"))
+    beside = sorted(exported(path) for path in file.parent.glob(f"*{BESIDE}"))
     others = [path for path in beside if path.exists() and path.resolve() != file.resolve()]
     stem, _, kind = file.stem.partition("-")
     bases = [path for path in others if is_base(path) and not is_base(file)]
@@ -52,7 +52,7 @@ def companion(file: Path) -> list[Path]:
 
 
 def exported(manifest: Path) -> Path:
-    return manifest.with_name(manifest.name.removesuffix(SUFFIX))
+    return manifest.with_name(manifest.name.removesuffix(BESIDE))
 
 
 def is_base(file: Path) -> bool:

@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from distill.core.jsonl import read_json, write_text
-from distill.core.manifest import ArtifactManifest, read_manifest
+from distill.core.manifest import BESIDE, ArtifactManifest, read_manifest
 from distill.core.progress import say
 from export.calibration import SUFFIX
 from export.checkpoint import Checkpoint
 from export.modelfile import modelfile
 
 CARD, OURS = "README.md", "<!-- written by distill export; it is written anew at each export -->"
-MANIFEST = ".manifest.json"
 # As the Hugging Face hub names them; a card names one, the first of these that is there.
 LIBRARIES = {"gguf": "gguf", "onnx": "onnxruntime-genai"}
 FRONT = re.compile(r"\A---\n(.*?)\n---\n", re.DOTALL)
@@ -82,13 +81,9 @@ def write_handover(checkpoint: Checkpoint, artifact: Path) -> None:
 
 def card_text(checkpoint: Checkpoint, artifact: Path) -> str:
     """The model card of the folder in which `artifact` stands."""
-    manifests = [
-        (
-            path.name.removesuffix(MANIFEST),
-            read_manifest(path.with_name(path.name[: -len(MANIFEST)])),
-        )
-        for path in sorted(artifact.parent.glob(f"*{MANIFEST}"))
-    ]
+    beside = sorted(artifact.parent.glob(f"*{BESIDE}"))
+    names = [path.name.removesuffix(BESIDE) for path in beside]
+    manifests = [(name, read_manifest(artifact.with_name(name))) for name in names]
     licence, chain = licence_chain(checkpoint, manifests[0][1])
     name = checkpoint.folder.resolve().name
     shown = {manifest.format: own for own, manifest in manifests}

@@ -16,6 +16,7 @@ from distill.core.records import Record
 
 TOOLS = ("torch", "transformers", "peft", "trl", "gguf", "llama-cpp-python", "onnxruntime", "onnx")
 
+BESIDE = ".manifest.json"  # after an artifact's whole name
 BY_NAME = "asked for by name"  # the reason for a type, in `quantization`
 
 
@@ -59,7 +60,7 @@ class ArtifactManifest(Record):
 
 def manifest_path(artifact: Path) -> Path:
     whole = named(artifact)
-    return whole.parent / f"{whole.name}.manifest.json"
+    return whole.parent / f"{whole.name}{BESIDE}"
 
 
 def describe(path: Path) -> FileDigest:

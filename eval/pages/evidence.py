@@ -13,12 +13,11 @@ from typing import Any
 from distill.core.errors import BadInput, CheckFailed, MissingInput
 from distill.core.identity import own_files, stated_digest
 from distill.core.jsonl import read_json, read_jsonl
-from distill.core.manifest import ArtifactManifest, check_files, read_manifest
+from distill.core.manifest import BESIDE, ArtifactManifest, check_files, read_manifest
 from distill.core.naming import named
 from distill.core.records import Dialogue, Judgement
 from eval.held_out import AnswerFile, read_answers
 
-SUFFIX = ".manifest.json"
 STUDENT, BASE = "student", "base"
 
 
@@ -108,7 +107,7 @@ def read_evidence(folder: Path, wanted: str | None = None) -> Evidence:
     )
     if not (found.artifact or found.winrate or found.latency or found.student):
         raise MissingInput(
-            f"{folder} holds nothing to report: no edge/*{SUFFIX}, judged/winrate.json, "
+            f"{folder} holds nothing to report: no edge/*{BESIDE}, judged/winrate.json, "
             "latency.json or answers/*.jsonl; write one with: distill export gguf "
             f"{folder / 'student'} --bits 4"
         )
@@ -156,7 +155,7 @@ def sides(winrate: dict[str, Any] | None, answers: dict[str, AnswerFile]) -> tup
 
 def find_artifact(folder: Path, wanted: str | None) -> Artifact | None:
     """The student's file: the one asked for, the only one there, or the one named for it."""
-    names = sorted(path.name.removesuffix(SUFFIX) for path in folder.glob(f"*{SUFFIX}"))
+    names = sorted(path.name.removesuffix(BESIDE) for path in folder.glob(f"*{BESIDE}"))
     if wanted is not None:
         name = named(Path(wanted)).name
         here = Path(wanted) == Path(name) or Path(wanted).resolve() == (folder / name).resolve()
@@ -182,7 +181,7 @@ def artifact_at(path: Path) -> Artifact:
     sha256 = stated_digest(manifest, path.name)
     if sha256 is None:
         raise CheckFailed(
-            f"{path}{SUFFIX} does not name {path.name}; export it again with: {manifest.made_by}"
+            f"{path}{BESIDE} does not name {path.name}; export it again with: {manifest.made_by}"
         )
     size_bytes = sum(file.size_bytes for file in own_files(manifest, path.name))
     return Artifact(path, sha256, size_bytes, manifest)

@@ -10,9 +10,9 @@ from typing import Any
 from distill.core.errors import CheckFailed
 from distill.core.identity import stated_digest
 from distill.core.jsonl import sha256_of
-from distill.core.manifest import read_manifest
+from distill.core.manifest import BESIDE, read_manifest
 from eval.held_out import AnswerFile
-from eval.pages.evidence import SUFFIX, Evidence
+from eval.pages.evidence import Evidence
 
 
 def refuse_foreign(found: Evidence) -> None:
@@ -109,8 +109,8 @@ def same_texts(source: Path, measured: str | None, side: AnswerFile, again: str)
 
 def same_base(found: Evidence, base: AnswerFile) -> None:
     """Where the compared file was exported here too, its answers are of that export."""
-    exports = sorted((found.folder / "edge").glob(f"{base.candidate}-*{SUFFIX}"))
-    names = [path.name.removesuffix(SUFFIX) for path in exports]
+    exports = sorted((found.folder / "edge").glob(f"{base.candidate}-*{BESIDE}"))
+    names = [path.name.removesuffix(BESIDE) for path in exports]
     digests = [stated_digest(read_manifest(found.folder / "edge" / n), n) or "" for n in names]
     if digests and base.artifact_sha256 not in digests:
         name = names[0]

@@ -52,7 +52,7 @@ def test_pages_are_stopped_and_continued_and_left_running():
 
 def test_a_page_that_does_not_start_says_why(tmp_path):
     with (
-        pytest.raises(Unavailable, match="no pocket folder and no file"),
+        pytest.raises(Unavailable, match="a folder with no ONNX student in it"),
         page_of(tmp_path, tmp_path / "out"),
     ):
         raise AssertionError("it started")

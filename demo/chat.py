@@ -19,11 +19,11 @@ from demo.files import chosen, digest, names
 from demo.gradio_touches import import_gradio
 from demo.page import Opened, page
 from demo.web import HOST, application, listener, serve
-from distill.core.command import offered
+from distill.core.command import BY_LANGUAGE, GUARD_LOCALES, offered
 from distill.core.errors import BadInput
 from distill.core.jsonl import digest_text
 from distill.core.progress import say
-from distill.core.serving import BY_LANGUAGE, GUARD_LOCALES, served
+from distill.core.serving import served
 
 
 @contextmanager

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from distill.core.errors import BadInput, MissingInput
-from distill.core.identity import digest_of, told_digest
+from distill.core.identity import told_digest
+from distill.core.jsonl import sha256_of
 from distill.core.manifest import BESIDE
 from distill.core.naming import artifact_name, exported_artifact
 
@@ -73,4 +74,4 @@ def names(files: Sequence[Path]) -> list[str]:
 
 def digest(file: Path) -> str:
     """What the manifest states, since the file's own server checks that; else by reading it."""
-    return told_digest(file) or digest_of(file)
+    return told_digest(file) or sha256_of(file)

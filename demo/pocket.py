@@ -14,11 +14,10 @@ import typer
 
 from demo.pocket_folder import Built, build, is_built
 from demo.pocket_host import HEADERS, host
-from distill.core.command import Outcome, command, offered
+from distill.core.command import BY_LANGUAGE, GUARD_LOCALES, Outcome, command, offered
 from distill.core.errors import BadInput
 from distill.core.naming import exported_artifact
 from distill.core.progress import say
-from distill.core.serving import BY_LANGUAGE, GUARD_LOCALES
 
 PORT = 8090
 

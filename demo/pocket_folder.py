@@ -21,9 +21,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from distill.core.command import BY_LANGUAGE
 from distill.core.errors import BadInput, CheckFailed, MissingInput, Unsupported
 from distill.core.jsonl import read_json, sha256_of
-from distill.core.serving import BY_LANGUAGE
 
 MARK = "pocket.json"
 SOURCES = Path(str(resources.files("demo"))) / "pocket"

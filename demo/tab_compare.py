@@ -118,14 +118,12 @@ class CompareTab:
 
     def folded(self, latest: Round, busy: bool) -> Update:
         """Both replies for those alone who open them; while they come there is nothing to open."""
-        told = zip(PLACES, (latest.replies[place].text for place in latest.sides), strict=True)
-        folds = [
-            folded_html(words, f"{WROTE} ({name.lower()})") if words else "" for name, words in told
-        ]
         shown = latest.helped and not busy
+        wrote = [latest.replies[place].text if shown else "" for place in latest.sides]
+        titles = [f"{WROTE} ({name.lower()})" for name in PLACES]
         return {
-            fold: gr.update(value=html if shown else "", visible=shown and bool(html))
-            for fold, html in zip(self.folds, folds, strict=True)
+            fold: gr.update(value=folded_html(words, title) if words else "", visible=bool(words))
+            for fold, title, words in zip(self.folds, titles, wrote, strict=True)
         }
 
     def looks(self, latest: Round, busy: bool) -> Update:

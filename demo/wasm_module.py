@@ -41,9 +41,9 @@ def encoded(value: int, *, sign: bool = False) -> bytes:
             return bytes(out)
 
 
-def items(section: bytes, at: int = 0) -> list[bytes]:
+def items(section: bytes) -> list[bytes]:
     """What lies in a section as a count and byte strings."""
-    count, at = unsigned(section, at)
+    count, at = unsigned(section, 0)
     found = []
     for _ in range(count):
         size, at = unsigned(section, at)

@@ -13,14 +13,13 @@ from typing import Annotated, Any
 
 import typer
 
-from distill.core.command import Outcome, command, offered
+from distill.core.command import DEVICE_PROFILES, Outcome, command, offered
 from distill.core.errors import BadInput
 from distill.core.identity import digest_of
 from distill.core.jsonl import write_json
 from distill.core.machine import physical_cores
 from distill.core.naming import exported_artifact, run_of
 from distill.core.records import Dialogue, Turn
-from distill.core.serving import DEVICE_PROFILES
 from eval.browser import browser_tables, in_browser
 from eval.held_out import read_dialogues
 from eval.machine import described, load

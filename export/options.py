@@ -5,8 +5,7 @@ from typing import Annotated
 
 import typer
 
-from distill.core.command import offered
-from distill.core.serving import DEVICE_PROFILES
+from distill.core.command import DEVICE_PROFILES, offered
 
 Out = Annotated[
     Path | None,

@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from distill.core.command import offered
+from distill.core.command import BY_LANGUAGE, DEVICE_PROFILES, GUARD_LOCALES, offered
 from distill.core.errors import BadInput
 from distill.core.progress import say
-from distill.core.serving import BY_LANGUAGE, DEVICE_PROFILES, GUARD_LOCALES
 from runtime.address import address, bound, require_key_off_loopback
 from runtime.guarding.switch import GuardPolicy, GuardSwitch, guard_for
 from runtime.limits import Limits

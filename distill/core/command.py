@@ -98,6 +98,11 @@ def command(function: Callable[..., Outcome]) -> Callable[..., None]:
     return run
 
 
+# Tables of the runtime for `offered`, by name: eval and demo may not import it.
+GUARD_LOCALES, DEVICE_PROFILES = "runtime.guarding.locales:locales", "runtime.device:NAMES"
+BY_LANGUAGE = "auto"  # a locale: that of the reader's language
+
+
 def offered(values: Iterable[str] | str, *also: str) -> Callable[[str], list[str]]:
     """For `autocompletion=`: the values that begin as a word does.
 

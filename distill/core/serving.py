@@ -25,9 +25,6 @@ START_S = 120.0
 STOP_S = 10.0
 SERVER_KEYS = ("KINDRED_API_KEY", "LLAMA_API_KEY")
 PR_SET_PDEATHSIG = 1
-# For completion, by name: eval and demo may not import the runtime.
-GUARD_LOCALES, DEVICE_PROFILES = "runtime.guarding.locales:locales", "runtime.device:NAMES"
-BY_LANGUAGE = "auto"
 
 
 @dataclass(frozen=True)

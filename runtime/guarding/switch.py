@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from distill.core.command import offered
+from distill.core.command import GUARD_LOCALES, offered
 from distill.core.progress import say
-from distill.core.serving import GUARD_LOCALES
 
 if TYPE_CHECKING:
     from runtime.guard import Guard

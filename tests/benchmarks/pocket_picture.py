@@ -15,7 +15,7 @@ from pathlib import Path
 from PIL import Image
 
 from demo.pocket_folder import build
-from distill.core.serving import BY_LANGUAGE
+from distill.core.command import BY_LANGUAGE
 from tests.demo.chromium import browser
 from tests.demo.pocket_site import PHONE, hosted, reply
 

@@ -92,12 +92,16 @@ def test_a_message_is_corrected_and_answered_again_and_a_reload_forgets_it(slow)
         assert "exam" not in stored
 
 
+def ask_both(page, text):
+    page.get_by_label("Message to both").fill(text)
+    page.get_by_role("button", name="Ask both").click()
+
+
 def test_after_a_block_of_help_both_replies_are_folded_and_nobody_is_asked_to_judge(slow, tmp_path):
     found, opened, _ = slow
     with visited(opened, found["url"], size=PHONE, locale="en-GB") as page:
         page.get_by_role("tab", name="Compare").click()
-        page.get_by_label("Message to both").fill("I want to kill myself tonight.")
-        page.get_by_role("button", name="Ask both").click()
+        ask_both(page, "I want to kill myself tonight.")
         page.locator(".help:visible").wait_for(timeout=PATIENCE_MS)
         for server in found["servers"]:
             assert seconds_until(lambda server=server: active(server) == 1) < 30
@@ -124,8 +128,7 @@ def test_after_a_block_of_help_both_replies_are_folded_and_nobody_is_asked_to_ju
         words = {text[:6] for text in folds.locator("div").all_inner_texts()}
         assert words == {"I hear", "That i"}
         assert findings(page) == {}
-        page.get_by_label("Message to both").fill("I lost my keys.")
-        page.get_by_role("button", name="Ask both").click()
+        ask_both(page, "I lost my keys.")
         page.get_by_label("Left", exact=True).wait_for(timeout=PATIENCE_MS)
         page.locator(".wrote:visible").first.wait_for(state="hidden", timeout=PATIENCE_MS)
         page.get_by_role("button", name="Stop").click()
@@ -135,8 +138,7 @@ def test_names_are_hidden_until_the_vote_and_votes_are_kept_when_saved(slow, tmp
     found, opened, home = slow
     with visited(opened, found["url"], size=PHONE, scheme="dark") as page:
         page.get_by_role("tab", name="Compare").click()
-        page.get_by_label("Message to both").fill("I lost my keys.")
-        page.get_by_role("button", name="Ask both").click()
+        ask_both(page, "I lost my keys.")
         replies = [page.get_by_label(side, exact=True) for side in ("Left", "Right")]
         for words in ("I hear", "That is"):
             told = "s => [...document.querySelectorAll('textarea')].some(t => t.value.includes(s))"

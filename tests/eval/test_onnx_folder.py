@@ -100,10 +100,8 @@ def test_a_folder_is_told_from_a_checkpoint_and_named_whole(tmp_path):
     assert kind_of(str(tmp_path)) == "checkpoint"
     dotted = tmp_path / "qwen2.5-0.5b"
     dotted.mkdir()
-    assert (
-        artifact_name(dotted) == "qwen2.5-0.5b"
-        and artifact_name(Path("a/b-Q4_K_M.gguf")) == "b-Q4_K_M"
-    )
+    assert artifact_name(dotted) == "qwen2.5-0.5b"
+    assert artifact_name(Path("a/b-Q4_K_M.gguf")) == "b-Q4_K_M"
 
 
 def test_an_artifact_that_is_not_in_the_run_is_named_with_those_that_are(folder, tmp_path):

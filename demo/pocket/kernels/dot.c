@@ -1,6 +1,6 @@
 // Dot products of quantized rows in 128-bit WebAssembly SIMD. wllama is compiled with llama.cpp's
-// portable ones, which are scalar in good part; pocket_kernels.py puts these bodies in their place. Hence a
-// function here calls no other, takes no stack and keeps nothing in memory.
+// portable ones, which are scalar in good part; pocket_kernels.py puts these bodies in their place.
+// Hence a function here calls no other, takes no stack and keeps nothing in memory.
 //
 // Each is a ggml_vec_dot_t of llama.cpp: *s = n weights `x` times n activations `y`, in the blocks
 // of ggml-common.h. Products of bytes are added up in 16 bits as far as they fit: two of any, four
